@@ -1,0 +1,19 @@
+//! Build, admission, the call task, drain: joins the edges.
+
+mod admission;
+mod call_task;
+#[cfg(feature = "sandbox")]
+pub mod demonstration;
+mod gateway;
+mod joins;
+pub mod log;
+mod measure;
+pub mod phone;
+pub mod probe;
+pub mod registry;
+pub mod tenants;
+
+pub use gateway::{Addresses, Gateway, GatewayError};
+
+/// The process's metrics: installed once, handed to `Gateway::start`.
+pub use crate::web::metrics::install as install_metrics;

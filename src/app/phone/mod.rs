@@ -1,0 +1,349 @@
+//! The test phone: a caller of our own, on real SIP (RFC 3261) and RTP (RFC 3550) sockets. For `call`, for the demonstration,
+//! and for tests; it knows nothing of the gateway that it calls.
+
+mod ear;
+
+pub use ear::{Ear, Noticed};
+
+use crate::audio::Law;
+use crate::base::PlayId;
+use crate::call::{LegCommand, MediaEvent};
+use crate::media::Statistics;
+use crate::media::sdp::{self, Codec, LocalMedia};
+use crate::net::media::{MediaControl, MediaHandle, MediaOptions, MediaPlane, MediaPlaneError, MediaSettings};
+use crate::net::sip::{self as net_sip, Listen, OutLeg, SipError, SipHandle};
+use crate::sip::message::Uri;
+use crate::sip::{Dial, DialEvent, Settings, Transport};
+use bytes::Bytes;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why the phone could not call.
+#[derive(Debug, thiserror::Error)]
+pub enum PhoneError {
+    /// The address to call.
+    #[error("cannot call {uri:?}: {what}")]
+    Uri {
+        /// As it was given.
+        uri: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// SIP.
+    #[error(transparent)]
+    Sip(#[from] SipError),
+    /// RTP.
+    #[error(transparent)]
+    Media(#[from] MediaPlaneError),
+    /// No RTP port.
+    #[error("no RTP port is free")]
+    NoPort,
+}
+
+/// A phone with its own sockets, at the address from which its peer can be reached.
+#[derive(Debug)]
+pub struct Phone {
+    sip: SipHandle,
+    plane: Arc<MediaPlane>,
+    local: IpAddr,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A call to be placed.
+#[derive(Clone, Debug, Default)]
+pub struct Placing {
+    /// Whom.
+    pub uri: String,
+    /// Extra headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Where to record, as stereo WAV: left what the phone heard, right what it said.
+    pub record: Option<PathBuf>,
+}
+
+/// A call that is being placed, or up. Dropping it ends it.
+#[derive(Debug)]
+pub struct PhoneCall {
+    leg: OutLeg,
+    control: MediaControl,
+    events: mpsc::Receiver<MediaEvent>,
+    audio: mpsc::Receiver<Bytes>,
+    local: LocalMedia,
+    /// Of the first agreement: what is heard is coded by it.
+    heard_in: Law,
+    /// What is sent now.
+    codec: Option<Codec>,
+    plays: u64,
+    over: bool,
+}
+
+/// What happens to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PhoneEvent {
+    /// A provisional answer.
+    Progress {
+        /// 100 to 199.
+        code: u16,
+        /// Its phrase.
+        reason: String,
+    },
+    /// The peer took the call, and media is agreed.
+    Answered {
+        /// All headers of the answer.
+        headers: Vec<(String, String)>,
+        /// How it sounds.
+        codec: Codec,
+    },
+    /// The peer did not take the call, or not on terms that make a call. The call is over.
+    Refused {
+        /// SIP status; 488 where its answer was no agreement.
+        code: u16,
+        /// The phrase, or what was wrong.
+        reason: String,
+    },
+    /// 20 ms of sound.
+    Heard {
+        /// Coded by this law.
+        law: Law,
+        /// The sound.
+        frame: Bytes,
+    },
+    /// What was played, or pressed, has been sent to its end.
+    Played(PlayId),
+    /// Nothing has come for half a minute.
+    Silence,
+    /// The peer hung up.
+    Bye {
+        /// All headers of its BYE.
+        headers: Vec<(String, String)>,
+    },
+    /// The call is over; nothing more comes.
+    Ended,
+}
+
+impl Phone {
+    /// A phone on free ports, towards the host of `uri`: on loopback for one on loopback, else at the address of the route.
+    ///
+    /// # Errors
+    /// When the URI cannot be called from here, or a socket cannot be had.
+    pub async fn towards(uri: &str) -> Result<Self, PhoneError> {
+        let peer = resolve(uri).await?;
+        let local = route(peer);
+        let listen = |transport| Listen { transport, address: SocketAddr::new(local, 0) };
+        let bound = net_sip::bind(&[listen(Transport::Udp), listen(Transport::Tcp)]).await?;
+        let plane = MediaPlane::start(MediaSettings {
+            bind_address: local,
+            port_range: PORTS,
+            workers: Some(NonZeroUsize::MIN),
+            ..MediaSettings::default()
+        })?;
+        let settings = Settings { allow_from: vec![IpNet::from(peer)], ..Settings::default() };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        // Whoever calls a test phone gets 503.
+        let (sip, _incoming) = bound.start(settings, &tracker, stop.clone());
+        sip.drain(true);
+        Ok(Self { sip, plane: Arc::new(plane), local, tracker, stop })
+    }
+
+    /// Places a call. It rings when this returns; what comes of it are its events.
+    ///
+    /// # Errors
+    /// When the call cannot even be tried.
+    pub async fn call(&self, placing: Placing) -> Result<PhoneCall, PhoneError> {
+        // Each try passes over a few ports that other programs have.
+        let port = (0..TRIES).find_map(|_| self.plane.reserve()).ok_or(PhoneError::NoPort)?;
+        let local = LocalMedia {
+            address: self.local,
+            port: port.port(),
+            session_id: fastrand::u64(..1 << 62),
+            session_version: 1,
+        };
+        let options = MediaOptions {
+            recording: placing.record,
+            rtp_timeout: SILENCE,
+            speech_chunk: FRAME_TIME,
+            ..MediaOptions::default()
+        };
+        let MediaHandle { control, events, audio } = self.plane.open(port, options, None)?;
+        let sdp = sdp::offer(&local, &CODECS);
+        let dial = Dial { uri: placing.uri, from: String::new(), headers: placing.headers, sdp };
+        let leg = self.sip.dial(dial, None).await?;
+        Ok(PhoneCall { leg, control, events, audio, local, heard_in: Law::Mu, codec: None, plays: 0, over: false })
+    }
+
+    /// Puts the phone away: calls that are up end, files of recordings are closed.
+    pub async fn put_away(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+        let plane = self.plane;
+        if tokio::task::spawn_blocking(move || plane.stop()).await.is_err() {
+            tracing::error!("the phone's media did not stop cleanly");
+        }
+    }
+}
+
+impl PhoneCall {
+    /// The next event. Safe to cancel. After `Refused` or `Ended` nothing more comes.
+    pub async fn event(&mut self) -> PhoneEvent {
+        loop {
+            if self.over {
+                return std::future::pending().await;
+            }
+            tokio::select! {
+                biased;
+                event = self.leg.event() => match event {
+                    Some(event) => if let Some(event) = self.signalled(event).await {
+                        return event;
+                    },
+                    None => return self.end(PhoneEvent::Ended),
+                },
+                Some(event) = self.events.recv() => match event {
+                    MediaEvent::PlayFinished { play, .. } => return PhoneEvent::Played(play),
+                    MediaEvent::Timeout => return PhoneEvent::Silence,
+                    MediaEvent::FirstPacket | MediaEvent::Digit(_) | MediaEvent::PlayStarted { .. } => {}
+                },
+                Some(frame) = self.audio.recv() => return PhoneEvent::Heard { law: self.heard_in, frame },
+            }
+        }
+    }
+
+    /// Plays 8 kHz samples after what plays already. Without effect before the answer.
+    pub fn play(&mut self, samples: &[i16]) -> PlayId {
+        let play = PlayId(self.plays);
+        self.plays += 1;
+        if let Some(codec) = self.codec {
+            let sound = Bytes::from(codec.law().encode_all(samples));
+            // The channel is new and empty; dropping the sender ends what is played.
+            let _ = self.control.play(play).try_send(sound);
+        }
+        play
+    }
+
+    /// Presses keys one after the other, as telephone-events (RFC 4733). Keys that are none are left out.
+    pub fn press(&self, keys: &str) {
+        self.control.press(keys);
+    }
+
+    /// Stops what plays.
+    pub fn hush(&self) {
+        self.control.stop();
+    }
+
+    /// Hangs up: CANCEL before the answer, BYE behind it. `Ended` follows.
+    pub async fn hang_up(&self) {
+        self.leg.cancel().await;
+    }
+
+    /// Figures of the media up to now.
+    pub async fn statistics(&self) -> Option<Statistics> {
+        self.control.statistics().await
+    }
+
+    /// Lets go of the call and gives its figures.
+    pub async fn close(self) -> Option<Statistics> {
+        self.control.close().await
+    }
+
+    async fn signalled(&mut self, event: DialEvent) -> Option<PhoneEvent> {
+        match event {
+            DialEvent::Provisional { code, reason, .. } => Some(PhoneEvent::Progress { code, reason }),
+            DialEvent::Answered { sdp, headers } => {
+                let answer = sdp.unwrap_or_default();
+                match sdp::accept_answer(&answer, &self.local, &CODECS) {
+                    Ok(agreed) => {
+                        let codec = agreed.codec;
+                        self.heard_in = codec.law();
+                        self.codec = Some(codec);
+                        self.control.agree(agreed);
+                        Some(PhoneEvent::Answered { headers, codec })
+                    }
+                    Err(problem) => {
+                        self.leg.bye(Vec::new()).await;
+                        Some(self.end(PhoneEvent::Refused { code: problem.code(), reason: problem.to_string() }))
+                    }
+                }
+            }
+            DialEvent::Refused { code, reason, .. } => Some(self.end(PhoneEvent::Refused { code, reason })),
+            DialEvent::Bye { headers } => Some(PhoneEvent::Bye { headers }),
+            DialEvent::Reinvite { sdp } => {
+                self.changed(sdp).await;
+                None
+            }
+            DialEvent::Ended => Some(self.end(PhoneEvent::Ended)),
+        }
+    }
+
+    /// The peer wants the media changed.
+    async fn changed(&mut self, offer: Option<Bytes>) {
+        self.local.session_version += 1;
+        let command = match offer {
+            None => LegCommand::AnswerReinvite { sdp: sdp::offer(&self.local, &CODECS) },
+            Some(offer) => match sdp::answer(&offer, &self.local, &CODECS) {
+                Ok((sdp, agreed)) => {
+                    self.codec = Some(agreed.codec);
+                    self.control.agree(agreed);
+                    LegCommand::AnswerReinvite { sdp }
+                }
+                Err(problem) => LegCommand::RejectReinvite { code: problem.code(), headers: Vec::new() },
+            },
+        };
+        self.leg.command(command).await;
+    }
+
+    fn end(&mut self, last: PhoneEvent) -> PhoneEvent {
+        self.over = true;
+        last
+    }
+}
+
+/// A header by its name; the first of several.
+#[must_use]
+pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+async fn resolve(text: &str) -> Result<IpAddr, PhoneError> {
+    let wrong = |what: String| PhoneError::Uri { uri: text.to_owned(), what };
+    let uri = Uri::parse(text).map_err(|what| wrong(what.to_owned()))?;
+    if let Some(ip) = uri.ip() {
+        return Ok(ip);
+    }
+    let found = tokio::net::lookup_host((uri.host.as_str(), DEFAULT_PORT)).await;
+    let mut found = found.map_err(|error| wrong(format!("{} cannot be looked up: {error}", uri.host)))?;
+    found.next().map(|address| address.ip()).ok_or_else(|| wrong("its host has no address".to_owned()))
+}
+
+/// Connecting a datagram socket sends nothing; it makes the kernel choose the source address.
+fn route(peer: IpAddr) -> IpAddr {
+    let (any, loopback): (IpAddr, IpAddr) = match peer {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
+    };
+    let found = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((peer, DEFAULT_PORT))?;
+        socket.local_addr()
+    });
+    match found {
+        Ok(local) if !local.ip().is_unspecified() => local.ip(),
+        _ => loopback,
+    }
+}
+
+/// In order of preference.
+const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+/// What is heard comes in pieces of this length.
+const FRAME_TIME: Duration = Duration::from_millis(20);
+/// Apart from where gateways have theirs by default.
+const PORTS: RangeInclusive<u16> = 10_000..=19_999;
+const TRIES: usize = 100;
+const SILENCE: Duration = Duration::from_secs(30);
+const DEFAULT_PORT: u16 = 5060;

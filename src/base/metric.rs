@@ -1,0 +1,42 @@
+//! Names of the metrics, in one place: dashboards depend on them.
+
+/// Gauge: live calls.
+pub const CALLS_ACTIVE: &str = "voice_gateway_calls_active";
+/// Counter `{end_reason}`: ended calls.
+pub const CALLS_TOTAL: &str = "voice_gateway_calls_total";
+/// Counter `{code}`: final answers to INVITEs.
+pub const INVITES_TOTAL: &str = "voice_gateway_invites_total";
+/// Histogram, seconds: INVITE to 200.
+pub const SETUP_SECONDS: &str = "voice_gateway_setup_seconds";
+/// Counter `{input}`: assistant turns by what caused them.
+pub const TURNS_TOTAL: &str = "voice_gateway_turns_total";
+/// Histogram `{stage}`, seconds: the stages of a turn.
+pub const TURN_STAGE_SECONDS: &str = "voice_gateway_turn_stage_seconds";
+/// Histogram, seconds: hypothesis in to playback stopped.
+pub const BARGE_IN_SECONDS: &str = "voice_gateway_barge_in_seconds";
+/// Counter `{direction}`: RTP packets.
+pub const RTP_PACKETS_TOTAL: &str = "voice_gateway_rtp_packets_total";
+/// Counter: RTP packets that never came.
+pub const RTP_LOST_TOTAL: &str = "voice_gateway_rtp_lost_total";
+/// Histogram, seconds: send lateness against the 20 ms grid.
+pub const RTP_LATE_SECONDS: &str = "voice_gateway_rtp_late_seconds";
+/// Histogram, seconds: interarrival jitter (RFC 3550 section 6.4.1) at the end of a call.
+pub const RTP_JITTER_SECONDS: &str = "voice_gateway_rtp_jitter_seconds";
+/// Counter `{reason}`: RTP datagrams not used (stranger, not_rtp, payload_type, late, duplicate, flood).
+pub const RTP_DROPPED_TOTAL: &str = "voice_gateway_rtp_dropped_total";
+/// Counter `{purpose,outcome}`: signals to CXone.
+pub const SIGNALS_TOTAL: &str = "voice_gateway_signals_total";
+/// Histogram, seconds: a signal from order to outcome.
+pub const SIGNAL_SECONDS: &str = "voice_gateway_signal_seconds";
+/// Gauge: signals ordered and not settled.
+pub const SIGNALS_PENDING: &str = "voice_gateway_signals_pending";
+/// Counter `{service,kind}`: failures of outside services.
+pub const UPSTREAM_ERRORS_TOTAL: &str = "voice_gateway_upstream_errors_total";
+/// Counter: Speech to Text sockets opened again within a call.
+pub const STT_RECONNECTS_TOTAL: &str = "voice_gateway_stt_reconnects_total";
+/// Counter `{queue}`: items lost because a bounded queue was full.
+pub const QUEUE_DROPPED_TOTAL: &str = "voice_gateway_queue_dropped_total";
+/// Counter: SIP messages that could not be parsed.
+pub const SIP_PARSE_ERRORS_TOTAL: &str = "voice_gateway_sip_parse_errors_total";
+/// Counter `{reason}`: SIP requests refused or dropped before a call existed.
+pub const SIP_REFUSED_TOTAL: &str = "voice_gateway_sip_refused_total";

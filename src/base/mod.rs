@@ -1,0 +1,13 @@
+//! What every layer may know: time as a value, deadlines, ids, who is to blame, metric names. Imports nothing of the crate.
+
+pub mod clock;
+pub mod deadlines;
+pub mod fault;
+pub mod ids;
+pub mod metric;
+pub mod time;
+
+pub use deadlines::Deadlines;
+pub use fault::{Fault, FaultKind, Service};
+pub use ids::{CallId, ContactId, PlayId, SessionKey, TurnId};
+pub use time::Now;

@@ -1,0 +1,129 @@
+//! The whole contract of a media session with whoever drives it: how it behaves, what happens to it, what it asks for.
+
+use super::reception::Statistics;
+use super::rtp::Datagram;
+use super::sdp::Negotiated;
+use crate::audio::FRAME;
+use crate::base::PlayId;
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// How a session behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a packet may take longer than the fastest and still be heard; delays everything by so much.
+    pub depth: Duration,
+    /// The delay to which `depth` may grow after a stall.
+    pub longest: Duration,
+    /// Without any RTP for so long: `Event::Timeout`.
+    pub rtp_timeout: Duration,
+    /// Length of the chunks for Speech to Text: shorter costs more, longer adds to every turn.
+    pub chunk: Duration,
+    /// Whether `Output::Recorded` is wanted.
+    pub record: bool,
+    /// Host of the peer's signalling, for a peer behind NAT.
+    pub signalling: Option<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            depth: Duration::from_millis(40),
+            longest: Duration::from_millis(200),
+            rtp_timeout: Duration::from_secs(30),
+            chunk: Duration::from_millis(100),
+            record: false,
+            signalling: None,
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The instant that the last step asked for has come.
+    Tick,
+    /// A datagram came in.
+    Datagram {
+        /// Who sent it.
+        from: SocketAddr,
+        /// All of it.
+        bytes: &'a [u8],
+    },
+    /// Media was agreed, or agreed anew.
+    Agree(Negotiated),
+    /// A prompt to play after those that wait; its bytes follow, in the codec agreed now.
+    Play(PlayId),
+    /// Bytes of a prompt.
+    Chunk {
+        /// Which prompt.
+        play: PlayId,
+        /// The next of its sound.
+        bytes: Bytes,
+    },
+    /// A prompt has no more bytes.
+    PlayEnd(PlayId),
+    /// Stop all prompts.
+    Stop,
+    /// A key to send as telephone-event, after those that wait; nothing where the peer has no telephone-event.
+    Press(char),
+    /// The call is over.
+    Close,
+}
+
+/// One thing to do. In order. Packets and frames lie in the output itself: nothing is allocated for one.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a packet.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// The packet.
+        datagram: Datagram,
+        /// How long after its slot of the grid.
+        late: Duration,
+    },
+    /// Tell the call.
+    Event(Event),
+    /// The caller's audio for Speech to Text: real time without gaps, in the codec that was agreed first.
+    Heard(Bytes),
+    /// 20 ms of both sides for the recording, in the codec that was agreed first.
+    Recorded {
+        /// What the caller said.
+        caller: [u8; FRAME],
+        /// What the caller was sent.
+        assistant: [u8; FRAME],
+    },
+    /// The session is over; nothing more comes.
+    Closed(Statistics),
+}
+
+/// What the call is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first RTP packet of the peer arrived.
+    FirstPacket,
+    /// A key ended; each is told once.
+    Digit(char),
+    /// The first packet of a prompt is sent.
+    PlayStarted {
+        /// Which prompt.
+        play: PlayId,
+        /// When.
+        at: Instant,
+        /// The last voiced packet received before.
+        last_voiced: Option<Instant>,
+    },
+    /// The last sample of a prompt is sent, or it was stopped.
+    PlayFinished {
+        /// Which prompt.
+        play: PlayId,
+        /// Milliseconds of it that were sent.
+        sent_ms: u32,
+        /// False when it was stopped before its end.
+        complete: bool,
+    },
+    /// No RTP for `Settings::rtp_timeout`.
+    Timeout,
+}

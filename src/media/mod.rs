@@ -1,0 +1,20 @@
+//! One RTP session as a pure machine: SDP answer, RTP, telephone-event, reorder buffer, paced sender (RFC 3264, 3550, 4733).
+
+pub mod contract;
+pub mod extended;
+pub mod grid;
+pub mod jitter_buffer;
+pub mod keypad;
+pub mod latch;
+pub mod prompts;
+pub mod reception;
+pub mod rtp;
+pub mod sdp;
+pub mod session;
+mod source;
+pub mod telephone_event;
+
+pub use contract::{Event, Input, Output, Settings};
+pub use reception::{Dropped, Statistics};
+pub use sdp::{Codec, Negotiated};
+pub use session::Session;

@@ -1,0 +1,224 @@
+//! Prompts in the order they were asked for, cut into frames: what the paced sender takes from, with its progress told sample by sample.
+
+use crate::audio::{FRAME, Law};
+use crate::base::PlayId;
+use bytes::{Buf as _, Bytes};
+use std::collections::VecDeque;
+
+/// The prompts that play or wait.
+#[derive(Clone, Debug, Default)]
+pub struct Prompts {
+    queue: VecDeque<Prompt>,
+}
+
+#[derive(Clone, Debug)]
+struct Prompt {
+    play: PlayId,
+    law: Law,
+    chunks: VecDeque<Bytes>,
+    buffered: usize,
+    sent: usize,
+    ended: bool,
+}
+
+/// How far a prompt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Its first sample is in this frame.
+    Began(PlayId),
+    /// Its last sample is in this frame, or it was stopped.
+    Finished {
+        /// Which prompt.
+        play: PlayId,
+        /// Milliseconds of it that were sent.
+        sent_ms: u32,
+        /// False when it was stopped before its end.
+        complete: bool,
+    },
+}
+
+impl Prompts {
+    /// Puts a prompt behind the others; its bytes will be of `law`. False when too many wait already.
+    #[must_use]
+    pub fn queue(&mut self, play: PlayId, law: Law) -> bool {
+        let room = self.queue.len() < MOST;
+        if room {
+            self.queue.push_back(Prompt { play, law, chunks: VecDeque::new(), buffered: 0, sent: 0, ended: false });
+        }
+        room
+    }
+
+    /// Appends to a prompt; nothing happens where it was stopped.
+    pub fn push(&mut self, play: PlayId, bytes: Bytes) {
+        if let Some(prompt) = self.open(play)
+            && !bytes.is_empty()
+        {
+            prompt.buffered += bytes.len();
+            prompt.chunks.push_back(bytes);
+        }
+    }
+
+    /// Nothing more is appended to a prompt.
+    pub fn end(&mut self, play: PlayId) {
+        if let Some(prompt) = self.open(play) {
+            prompt.ended = true;
+        }
+    }
+
+    /// The prompt that more bytes are wanted for, while less than 200 ms lie ready.
+    #[must_use]
+    pub fn hungry(&self) -> Option<PlayId> {
+        let ready: usize = self.queue.iter().map(|prompt| prompt.buffered).sum();
+        self.queue.iter().find(|prompt| !prompt.ended).filter(|_| ready < READY).map(|prompt| prompt.play)
+    }
+
+    /// Fills the next frame in `law`: sound where there is some, else silence. A prompt whose bytes come too slowly waits for a
+    /// whole frame; the last frame of a prompt is filled up with silence.
+    pub fn fill(&mut self, law: Law, frame: &mut [u8; FRAME], mut told: impl FnMut(Progress)) {
+        frame.fill(law.silence());
+        while let Some(prompt) = self.queue.front_mut() {
+            if prompt.buffered < FRAME && !prompt.ended {
+                return;
+            }
+            let sounds = prompt.buffered > 0;
+            if sounds && prompt.sent == 0 {
+                told(Progress::Began(prompt.play));
+            }
+            prompt.cut(law, frame);
+            if prompt.ended && prompt.buffered == 0 {
+                told(prompt.finished(true));
+                self.queue.pop_front();
+            }
+            if sounds {
+                return;
+            }
+        }
+    }
+
+    /// Drops all prompts.
+    pub fn stop(&mut self, mut told: impl FnMut(Progress)) {
+        for prompt in self.queue.drain(..) {
+            told(prompt.finished(false));
+        }
+    }
+
+    fn open(&mut self, play: PlayId) -> Option<&mut Prompt> {
+        self.queue.iter_mut().find(|prompt| prompt.play == play && !prompt.ended)
+    }
+}
+
+impl Prompt {
+    fn cut(&mut self, law: Law, frame: &mut [u8; FRAME]) {
+        let mut room: &mut [u8] = frame;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let length = chunk.len().min(room.len());
+            let (part, rest) = room.split_at_mut(length);
+            chunk.copy_to_slice(part);
+            // The codec may have been agreed anew since the prompt was asked for.
+            self.law.translate(law, part);
+            self.buffered -= length;
+            self.sent += length;
+            room = rest;
+            if !chunk.is_empty() {
+                return;
+            }
+            self.chunks.pop_front();
+        }
+    }
+
+    fn finished(&self, complete: bool) -> Progress {
+        let sent_ms = u32::try_from(self.sent / BYTES_PER_MS).unwrap_or(u32::MAX);
+        Progress::Finished { play: self.play, sent_ms, complete }
+    }
+}
+
+const MOST: usize = 64;
+/// 200 ms.
+const READY: usize = 1600;
+const BYTES_PER_MS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(prompts: &mut Prompts) -> ([u8; FRAME], Vec<Progress>) {
+        let (mut frame, mut told) = ([0; FRAME], Vec::new());
+        prompts.fill(Law::Mu, &mut frame, |progress| told.push(progress));
+        (frame, told)
+    }
+
+    fn finished(play: u64, sent_ms: u32, complete: bool) -> Progress {
+        Progress::Finished { play: PlayId(play), sent_ms, complete }
+    }
+
+    #[test]
+    fn a_prompt_is_cut_into_frames_whatever_its_chunks_and_its_last_frame_is_filled_up() {
+        let mut prompts = Prompts::default();
+        assert!(prompts.queue(PlayId(1), Law::Mu));
+        let sound: Vec<u8> = (0..200).collect();
+        for chunk in sound.chunks(7) {
+            prompts.push(PlayId(1), Bytes::copy_from_slice(chunk));
+        }
+        let (frame, told) = fill(&mut prompts);
+        assert_eq!((&frame[..], told), (&sound[..160], vec![Progress::Began(PlayId(1))]));
+        // 40 bytes are no frame and the prompt has not ended: silence until there is more.
+        assert_eq!(fill(&mut prompts), ([0xFF; FRAME], vec![]));
+        prompts.end(PlayId(1));
+        let (frame, told) = fill(&mut prompts);
+        assert_eq!(frame[..40], sound[160..]);
+        assert_eq!(frame[40..], [0xFF; 120]);
+        assert_eq!(told, [finished(1, 25, true)]);
+        assert_eq!(fill(&mut prompts), ([0xFF; FRAME], vec![]));
+    }
+
+    #[test]
+    fn prompts_play_in_order_and_an_empty_one_finishes_without_a_sound() {
+        let mut prompts = Prompts::default();
+        for play in 1..=3 {
+            assert!(prompts.queue(PlayId(play), Law::Mu));
+        }
+        prompts.push(PlayId(3), Bytes::from_static(&[3; FRAME]));
+        prompts.push(PlayId(1), Bytes::from_static(&[1; FRAME]));
+        (1..=3).for_each(|play| prompts.end(PlayId(play)));
+        assert_eq!(fill(&mut prompts), ([1; FRAME], vec![Progress::Began(PlayId(1)), finished(1, 20, true)]));
+        let told = vec![finished(2, 0, true), Progress::Began(PlayId(3)), finished(3, 20, true)];
+        assert_eq!(fill(&mut prompts), ([3; FRAME], told));
+    }
+
+    #[test]
+    fn stopping_tells_of_every_prompt_and_later_bytes_are_ignored() {
+        let mut prompts = Prompts::default();
+        assert!(prompts.queue(PlayId(1), Law::Mu) && prompts.queue(PlayId(2), Law::Mu));
+        prompts.push(PlayId(1), Bytes::from(vec![1; 1600]));
+        fill(&mut prompts);
+        let mut told = Vec::new();
+        prompts.stop(|progress| told.push(progress));
+        assert_eq!(told, [finished(1, 20, false), finished(2, 0, false)]);
+        prompts.push(PlayId(1), Bytes::from(vec![1; 1600]));
+        assert_eq!(fill(&mut prompts), ([0xFF; FRAME], vec![]));
+    }
+
+    #[test]
+    fn more_is_wanted_while_less_than_200_ms_lie_ready_also_from_the_next_prompt() {
+        let mut prompts = Prompts::default();
+        assert_eq!(prompts.hungry(), None);
+        assert!(prompts.queue(PlayId(1), Law::Mu) && prompts.queue(PlayId(2), Law::Mu));
+        assert_eq!(prompts.hungry(), Some(PlayId(1)));
+        prompts.push(PlayId(1), Bytes::from(vec![1; 1599]));
+        assert_eq!(prompts.hungry(), Some(PlayId(1)));
+        prompts.end(PlayId(1));
+        assert_eq!(prompts.hungry(), Some(PlayId(2)));
+        prompts.push(PlayId(2), Bytes::from(vec![1; 1]));
+        assert_eq!(prompts.hungry(), None);
+    }
+
+    #[test]
+    fn a_prompt_made_for_another_law_is_translated() {
+        let mut prompts = Prompts::default();
+        assert!(prompts.queue(PlayId(1), Law::A));
+        prompts.push(PlayId(1), Bytes::from(vec![Law::A.encode(8000); FRAME]));
+        let (frame, _) = fill(&mut prompts);
+        let sample = Law::Mu.decode(frame[0]);
+        assert!((7600..8400).contains(&sample), "{sample}");
+    }
+}

@@ -1,0 +1,137 @@
+//! All offers and answers of one call (RFC 3264 section 8): what is offered again has the same streams, in the same places, with the
+//! same numbers, and `o=` counts the bodies that differ.
+
+use super::offer::agree;
+use super::parse::{self, Stream};
+use super::{Codec, Direction, LocalMedia, Negotiated, SdpProblem, write};
+use bytes::Bytes;
+
+/// Our side of a call's offers and answers.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    local: LocalMedia,
+    /// In order of our preference.
+    codecs: Vec<Codec>,
+    agreed: Option<Streams>,
+    /// Our offer, until its answer comes.
+    offered: Option<Streams>,
+    sent: Option<Bytes>,
+}
+
+/// The m-lines of the call, and how the one that is ours is numbered.
+#[derive(Clone, Debug)]
+struct Streams {
+    /// None where the only one is ours.
+    all: Vec<Stream>,
+    ours: usize,
+    /// The codec that is spoken first.
+    numbers: Vec<(Codec, u8)>,
+    telephone_event: Option<u8>,
+}
+
+impl Exchange {
+    /// Nothing said yet. `local` is what the first body says.
+    #[must_use]
+    pub const fn new(local: LocalMedia, codecs: Vec<Codec>) -> Self {
+        Self { local, codecs, agreed: None, offered: None, sent: None }
+    }
+
+    /// Answers an offer of the peer with the first of our codecs that it has.
+    ///
+    /// # Errors
+    /// A [`SdpProblem`] with the SIP status to refuse with; all stays as it was.
+    pub fn answer(&mut self, offer: &[u8]) -> Result<(Bytes, Negotiated), SdpProblem> {
+        let read = parse::body(offer, self.local.address, &self.codecs, None)?;
+        let agreed = agree(&read.audio, self.local.address, &self.codecs)?;
+        let mut numbers = read.audio.codecs;
+        put_first(&mut numbers, agreed.codec);
+        let telephone_event = agreed.telephone_event;
+        let streams = Streams { all: read.streams, ours: read.chosen, numbers, telephone_event };
+        let direction = Direction::new(agreed.send, agreed.receive);
+        let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], direction);
+        self.agreed = Some(streams);
+        Ok((body, agreed))
+    }
+
+    /// Our offer: all codecs at first, and later what was agreed with all that could be.
+    pub fn offer(&mut self) -> Bytes {
+        let streams = self.agreed.as_ref().map_or_else(|| self.first(), |agreed| self.again(agreed));
+        let body = self.write(&streams, &streams.numbers, Direction::Both);
+        self.offered = Some(streams);
+        body
+    }
+
+    /// Takes the peer's answer to our offer. The codec is the first one that the peer lists.
+    ///
+    /// # Errors
+    /// A [`SdpProblem`]; all stays as it was before the offer.
+    pub fn accept(&mut self, answer: &[u8]) -> Result<Negotiated, SdpProblem> {
+        let mut streams = self.offered.take().unwrap_or_else(|| self.first());
+        let read = parse::body(answer, self.local.address, &self.codecs, Some(streams.ours))?;
+        let peers_order: Vec<Codec> = read.audio.codecs.iter().map(|(codec, _)| *codec).collect();
+        let mut agreed = agree(&read.audio, self.local.address, &peers_order)?;
+        // What comes to us bears the numbers of our offer (RFC 3264 section 5.1).
+        if let Some((_, number)) = streams.numbers.iter().find(|(codec, _)| *codec == agreed.codec) {
+            agreed.payload_type = *number;
+        }
+        agreed.telephone_event = agreed.telephone_event.and(streams.telephone_event);
+        put_first(&mut streams.numbers, agreed.codec);
+        self.agreed = Some(streams);
+        Ok(agreed)
+    }
+
+    fn first(&self) -> Streams {
+        let numbers = self.codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
+        Streams { all: Vec::new(), ours: 0, numbers, telephone_event: Some(TELEPHONE_EVENT) }
+    }
+
+    /// The streams that were agreed, and beside their codecs all of ours whose numbers are free.
+    fn again(&self, agreed: &Streams) -> Streams {
+        let mut streams = agreed.clone();
+        for codec in &self.codecs {
+            let known = streams.numbers.iter().any(|(numbered, _)| numbered == codec);
+            if !known && !agreed.has(codec.payload_type()) {
+                streams.numbers.push((*codec, codec.payload_type()));
+            }
+        }
+        streams.telephone_event = agreed
+            .telephone_event
+            .or_else(|| std::iter::once(TELEPHONE_EVENT).chain(DYNAMIC).find(|number| !agreed.has(*number)));
+        streams
+    }
+
+    /// A body of ours; one that says what the last one said is the last one (RFC 3264 section 8).
+    fn write(&mut self, streams: &Streams, codecs: &[(Codec, u8)], direction: Direction) -> Bytes {
+        let proto = streams.all.get(streams.ours).map_or("RTP/AVP", |stream| stream.proto.as_str());
+        let audio = write::Audio { proto, codecs, telephone_event: streams.telephone_event, direction };
+        let mut body = write::body(&self.local, &streams.all, streams.ours, &audio);
+        if self.sent.as_ref().is_some_and(|sent| *sent != body) {
+            self.local.session_version += 1;
+            body = write::body(&self.local, &streams.all, streams.ours, &audio);
+        }
+        self.sent = Some(body.clone());
+        body
+    }
+}
+
+impl Streams {
+    /// Whether our stream has used `number`, for whatever codec.
+    fn has(&self, number: u8) -> bool {
+        let formats = self.all.get(self.ours).map_or("", |stream| stream.formats.as_str());
+        self.numbers.iter().any(|(_, used)| *used == number)
+            || formats.split_ascii_whitespace().any(|format| format.parse() == Ok(number))
+    }
+}
+
+fn put_first(numbers: &mut [(Codec, u8)], codec: Codec) {
+    if let Some(at) = numbers.iter().position(|(numbered, _)| *numbered == codec)
+        && let Some(front) = numbers.get_mut(..=at)
+    {
+        front.rotate_right(1);
+    }
+}
+
+/// What everybody numbers it.
+const TELEPHONE_EVENT: u8 = 101;
+/// RFC 3551 section 6.
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;

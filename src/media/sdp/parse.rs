@@ -1,0 +1,199 @@
+//! A peer's body read into the few things that matter, with every limit enforced (RFC 8866).
+
+use super::{Codec, Direction, SdpProblem};
+use std::net::{IpAddr, SocketAddr};
+
+/// A body with at least one audio stream that we could take part in, and the rest of its m-lines.
+pub(super) struct Body {
+    /// All streams in order.
+    pub(super) streams: Vec<Stream>,
+    /// Which of them is the audio we take.
+    pub(super) chosen: usize,
+    /// That audio.
+    pub(super) audio: Audio,
+}
+
+/// An m-line, as far as a refusal has to repeat it (RFC 3264 section 6).
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    pub(super) media: String,
+    pub(super) proto: String,
+    pub(super) formats: String,
+}
+
+/// An audio stream we can take part in.
+pub(super) struct Audio {
+    /// Where the peer receives; `None` is the hold of RFC 2543 (0.0.0.0).
+    pub(super) remote: Option<SocketAddr>,
+    /// The port, also while held.
+    pub(super) port: u16,
+    /// Codecs that we have, with the peer's numbers, in the peer's order.
+    pub(super) codecs: Vec<(Codec, u8)>,
+    /// Payload type of telephone-event/8000.
+    pub(super) telephone_event: Option<u8>,
+    /// As the peer sees it.
+    pub(super) direction: Direction,
+}
+
+/// Reads `body`; `codecs` are ours, `local` is our address. The audio taken is the first that can be, or the one at `place`.
+pub(super) fn body(body: &[u8], local: IpAddr, codecs: &[Codec], place: Option<usize>) -> Result<Body, SdpProblem> {
+    if body.len() > LONGEST {
+        return Err(SdpProblem::Malformed(format!("{} bytes long, at most {LONGEST} are read", body.len())));
+    }
+    let session = session(body)?;
+    if session.medias.len() > MOST_STREAMS {
+        return Err(SdpProblem::Malformed(format!(
+            "{} m= lines, at most {MOST_STREAMS} are read",
+            session.medias.len()
+        )));
+    }
+    let mut problem = SdpProblem::NoAudio;
+    let mut chosen = None;
+    for (index, media) in session.medias.iter().enumerate() {
+        let wanted = chosen.is_none() && place.is_none_or(|place| place == index);
+        if wanted && media.media.eq_ignore_ascii_case("audio") && media.port != 0 {
+            match audio(&session, media, local, codecs) {
+                Ok(audio) => chosen = Some((index, audio)),
+                // The first refusal names the stream that mattered most to the peer.
+                Err(refused) if problem == SdpProblem::NoAudio => problem = refused,
+                Err(_) => {}
+            }
+        }
+    }
+    let (chosen, audio) = chosen.ok_or(problem)?;
+    let streams = session
+        .medias
+        .into_iter()
+        .map(|media| Stream { media: plain(media.media), proto: plain(media.proto), formats: plain(media.fmt) })
+        .collect();
+    Ok(Body { streams, chosen, audio })
+}
+
+fn session(body: &[u8]) -> Result<sdp_types::Session, SdpProblem> {
+    sdp_types::Session::parse(body).or_else(|problem| {
+        // Peers write all sorts of things into `o=`, which we have no use for: a body that is right without it is right.
+        let without: Vec<u8> =
+            body.split_inclusive(|&b| b == b'\n').filter(|line| !line.starts_with(b"o=")).flatten().copied().collect();
+        sdp_types::Session::parse(&without).map_err(|_| SdpProblem::Malformed(problem.to_string()))
+    })
+}
+
+fn audio(
+    session: &sdp_types::Session,
+    media: &sdp_types::Media,
+    local: IpAddr,
+    codecs: &[Codec],
+) -> Result<Audio, SdpProblem> {
+    transport(&media.proto)?;
+    let (ours, telephone_event, offered) = formats(media, codecs);
+    if ours.is_empty() {
+        return Err(SdpProblem::NoCommonCodec { offered });
+    }
+    let connection = media.connections.first().or(session.connection.as_ref());
+    let connection = connection.ok_or_else(|| SdpProblem::Malformed("no c= line for the audio stream".to_owned()))?;
+    let remote = address(connection, local)?.map(|ip| SocketAddr::new(ip, media.port));
+    let direction = direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
+    Ok(Audio { remote, port: media.port, codecs: ours, telephone_event, direction })
+}
+
+fn transport(proto: &str) -> Result<(), SdpProblem> {
+    if proto.eq_ignore_ascii_case("RTP/AVP") || proto.eq_ignore_ascii_case("RTP/AVPF") {
+        Ok(())
+    } else if proto.to_ascii_uppercase().contains("SAVP") {
+        Err(SdpProblem::Transport("only SRTP offered: media.srtp not available yet".to_owned()))
+    } else {
+        Err(SdpProblem::Transport(format!("audio over {} offered, wanted is RTP/AVP", shown(proto))))
+    }
+}
+
+/// Which of our codecs the m-line has, its telephone-event, and the names of all it has.
+fn formats(media: &sdp_types::Media, codecs: &[Codec]) -> (Vec<(Codec, u8)>, Option<u8>, String) {
+    let (mut ours, mut telephone_event, mut offered) = (Vec::new(), None, Vec::new());
+    for number in media.fmt.split_ascii_whitespace().take(MOST_FORMATS).filter_map(|format| format.parse::<u8>().ok()) {
+        let Some(encoding) = (number < 128).then(|| encoding(media, number)).flatten() else { continue };
+        let mut parts = encoding.split('/');
+        let (name, rate) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("8000"));
+        let mono = parts.next().is_none_or(|channels| channels.trim() == "1");
+        if name.eq_ignore_ascii_case("telephone-event") {
+            if rate == "8000" && telephone_event.is_none() {
+                telephone_event = Some(number);
+            }
+            continue;
+        }
+        let codec = codecs.iter().find(|codec| codec.name().eq_ignore_ascii_case(name));
+        if let Some(&codec) = codec.filter(|_| rate == "8000" && mono) {
+            ours.push((codec, number));
+        }
+        offered.push(shown(name));
+    }
+    (ours, telephone_event, offered.join(" "))
+}
+
+/// Encoding of a payload type: its rtpmap, else the static table where it concerns us (RFC 3551 section 6).
+fn encoding(media: &sdp_types::Media, number: u8) -> Option<&str> {
+    let mapped =
+        media.attributes.iter().filter(|attribute| attribute.attribute.eq_ignore_ascii_case("rtpmap")).find_map(
+            |attribute| {
+                let (mapped, encoding) = attribute.value.as_deref()?.trim().split_once(char::is_whitespace)?;
+                (mapped.parse() == Ok(number)).then(|| encoding.trim())
+            },
+        );
+    mapped.or(match number {
+        0 => Some("PCMU/8000"),
+        3 => Some("GSM/8000"),
+        4 => Some("G723/8000"),
+        8 => Some("PCMA/8000"),
+        9 => Some("G722/8000"),
+        13 => Some("CN/8000"),
+        15 => Some("G728/8000"),
+        18 => Some("G729/8000"),
+        _ => None,
+    })
+}
+
+/// The address of a c= line; `None` is a hold.
+fn address(connection: &sdp_types::Connection, local: IpAddr) -> Result<Option<IpAddr>, SdpProblem> {
+    let text = connection.connection_address.as_str();
+    let refuse = |why| SdpProblem::Address { address: shown(text), why };
+    let ip: IpAddr = text
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .map_err(|_| refuse("an IP address is wanted, not a name"))?;
+    if ip.is_unspecified() {
+        return Ok(None);
+    }
+    if ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast()) {
+        return Err(refuse("a unicast address is wanted"));
+    }
+    if ip.is_loopback() && !local.is_loopback() {
+        return Err(refuse("loopback reaches nobody from here"));
+    }
+    if ip.is_ipv4() != local.is_ipv4() {
+        return Err(refuse("not of our address family"));
+    }
+    Ok(Some(ip))
+}
+
+fn direction(attributes: &[sdp_types::Attribute]) -> Option<Direction> {
+    attributes.iter().find_map(|attribute| {
+        [Direction::Both, Direction::SendOnly, Direction::ReceiveOnly, Direction::Inactive]
+            .into_iter()
+            .find(|direction| attribute.attribute.trim().eq_ignore_ascii_case(direction.name()))
+    })
+}
+
+/// A peer's words without what could end a line of ours.
+fn plain(words: String) -> String {
+    if words.chars().any(char::is_control) { words.chars().filter(|c| !c.is_control()).collect() } else { words }
+}
+
+/// A peer's word as it may stand in a header and a log line.
+fn shown(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_graphic() && *c != '"' && *c != '\\').take(64).collect()
+}
+
+const LONGEST: usize = 64 * 1024;
+const MOST_STREAMS: usize = 32;
+const MOST_FORMATS: usize = 64;

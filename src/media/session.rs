@@ -1,0 +1,333 @@
+//! One RTP session: latch, reception, keys, jitter buffer and paced sender joined on one 20 ms grid (RFC 3550, 3551, 4733).
+//!
+//! Driving contract: feed what came in, then `Tick` at the returned instant or later; everything there is to do stands in `out`.
+//! From the first agreement on, each slot of the grid makes 20 ms of the caller's audio (silence where nothing came) and, unless
+//! the peer holds us, sends 20 ms (silence where nothing plays).
+
+use super::contract::{Event, Input, Output, Settings};
+use super::grid::{Grid, SLOT};
+use super::jitter_buffer::{JitterBuffer, LONGEST_PACKET, Placed};
+use super::keypad::Keypad;
+use super::latch::Latch;
+use super::prompts::{Progress, Prompts};
+use super::reception::{Order, Statistics};
+use super::rtp::{Numbering, Packet, SAMPLES};
+use super::sdp::Negotiated;
+use super::source::Source;
+use super::telephone_event::Keys;
+use crate::audio::{FRAME, Law, Voice};
+use crate::base::{Now, PlayId};
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// The session.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    /// The grid goes through here.
+    origin: Instant,
+    agreed: Option<Agreed>,
+    numbering: Numbering,
+    prompts: Prompts,
+    source: Source,
+    keys: Keys,
+    keypad: Keypad,
+    voice: Voice,
+    last_voiced: Option<Instant>,
+    /// Packets that the peer may still send before the next slot.
+    allowance: u64,
+    chunk: BytesMut,
+    counts: Statistics,
+    closed: bool,
+}
+
+/// What exists from the first agreement on.
+#[derive(Debug)]
+struct Agreed {
+    media: Negotiated,
+    /// Of the first agreement: what Speech to Text and the recording were told to expect.
+    heard_in: Law,
+    grid: Grid,
+    latch: Latch,
+    last_packet: Instant,
+    timeout_told: bool,
+}
+
+impl Session {
+    /// A session that waits for its agreement. Its grid goes through `origin`; `numbering` is random.
+    #[must_use]
+    pub fn new(settings: Settings, origin: Instant, numbering: Numbering) -> Self {
+        let buffer = JitterBuffer::new(Law::Mu, settings.depth, settings.longest);
+        Self {
+            settings,
+            origin,
+            agreed: None,
+            numbering,
+            prompts: Prompts::default(),
+            source: Source::new(buffer),
+            keys: Keys::default(),
+            keypad: Keypad::default(),
+            voice: Voice::default(),
+            last_voiced: None,
+            allowance: BURST,
+            chunk: BytesMut::new(),
+            counts: Statistics::default(),
+            closed: false,
+        }
+    }
+
+    /// Takes one thing that happened; returns when `Tick` is due.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input<'_>, out: &mut Vec<Output>) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        match input {
+            Input::Tick => self.tick(now.at, out),
+            Input::Datagram { from, bytes } => self.datagram(now.at, from, bytes, out),
+            Input::Agree(media) => self.agree(now.at, media),
+            Input::Play(play) => {
+                let law = self.agreed.as_ref().map_or(Law::Mu, |agreed| agreed.media.codec.law());
+                if !self.prompts.queue(play, law) {
+                    out.push(Output::Event(Event::PlayFinished { play, sent_ms: 0, complete: false }));
+                }
+            }
+            Input::Chunk { play, bytes } => self.prompts.push(play, bytes),
+            Input::PlayEnd(play) => self.prompts.end(play),
+            Input::Stop => self.stop(now.at, out),
+            Input::Press(key) => {
+                let _ = self.keypad.press(key);
+            }
+            Input::Close => self.close(now.at, out),
+        }
+        self.agreed.as_ref().filter(|_| !self.closed).map(|agreed| agreed.grid.next())
+    }
+
+    /// The prompt that bytes are wanted for now.
+    #[must_use]
+    pub fn hungry(&self) -> Option<PlayId> {
+        self.prompts.hungry()
+    }
+
+    /// Figures up to now.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics { lost: self.source.reception.lost(), jitter: self.source.reception.jitter(), ..self.counts }
+    }
+
+    fn agree(&mut self, now: Instant, media: Negotiated) {
+        let law = media.codec.law();
+        match &mut self.agreed {
+            None => {
+                self.source.buffer.reset(law);
+                self.chunk.reserve(self.chunk_bytes());
+                self.agreed = Some(Agreed {
+                    latch: Latch::new(media.remote, self.settings.signalling),
+                    grid: Grid::new(self.origin, now),
+                    heard_in: law,
+                    media,
+                    last_packet: now,
+                    timeout_told: false,
+                });
+            }
+            Some(agreed) => {
+                if agreed.media.codec.law() != law {
+                    self.source.buffer.reset(law);
+                }
+                if !agreed.media.receive {
+                    // Nothing was expected while the peer was silent by agreement.
+                    agreed.last_packet = now;
+                }
+                agreed.latch.signal(media.remote);
+                agreed.media = media;
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let last_voiced = self.last_voiced;
+        self.prompts.stop(|progress| out.push(Output::Event(event(progress, now, last_voiced))));
+    }
+
+    fn close(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.stop(now, out);
+        if !self.chunk.is_empty() {
+            out.push(Output::Heard(self.chunk.split().freeze()));
+        }
+        out.push(Output::Closed(self.statistics()));
+        self.closed = true;
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        let dropped = &mut self.counts.dropped;
+        let Some(agreed) = &mut self.agreed else {
+            dropped.stranger += 1;
+            return;
+        };
+        let held = agreed.latch.holds(from);
+        let Some(packet) = Packet::read(bytes) else {
+            *(if held { &mut dropped.not_rtp } else { &mut dropped.stranger }) += 1;
+            return;
+        };
+        let audio = packet.payload_type == agreed.media.payload_type;
+        let known = audio || Some(packet.payload_type) == agreed.media.telephone_event;
+        if !(held || known) || !agreed.latch.admit(now, from, packet.ssrc, packet.sequence) {
+            dropped.stranger += 1;
+            return;
+        }
+        if self.allowance == 0 {
+            dropped.flood += 1;
+            return;
+        }
+        self.allowance -= 1;
+        agreed.last_packet = now;
+        agreed.timeout_told = false;
+        let sized = (1..=LONGEST_PACKET).contains(&u64::try_from(packet.payload.len()).unwrap_or(u64::MAX));
+        if !known || !sized {
+            dropped.payload_type += 1;
+            return;
+        }
+        if self.counts.packets_in == 0 {
+            out.push(Output::Event(Event::FirstPacket));
+        }
+        if audio {
+            self.audio(now, &packet);
+        } else {
+            self.counts.packets_in += 1;
+            self.source.note_event(&packet);
+            let told = |key| out.push(Output::Event(Event::Digit(key)));
+            self.keys.packet(now, packet.ssrc, packet.timestamp, packet.payload, told);
+        }
+    }
+
+    fn audio(&mut self, now: Instant, packet: &Packet<'_>) {
+        let Some(law) = self.agreed.as_ref().map(|agreed| agreed.media.codec.law()) else { return };
+        self.counts.packets_in += 1;
+        let order = self.source.admit(packet.ssrc, packet.sequence, law);
+        if order == Order::Duplicate {
+            self.counts.dropped.duplicate += 1;
+            return;
+        }
+        if order == Order::Jump {
+            self.counts.dropped.late += 1;
+            return;
+        }
+        let elapsed = now.saturating_duration_since(self.origin).as_micros();
+        let arrival = i64::try_from(elapsed * 8 / 1000).unwrap_or(i64::MAX);
+        if self.source.place(arrival, packet) == Placed::Late {
+            self.counts.dropped.late += 1;
+        }
+        if self.voice.voiced(law, packet.payload) {
+            self.last_voiced = Some(now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(due) = self.agreed.as_ref().map(|agreed| agreed.grid.due(now)) else { return };
+        if due == 0 {
+            return;
+        }
+        self.allowance = self.allowance.saturating_add(u64::try_from(due).unwrap_or(BURST) * PER_SLOT).min(BURST);
+        // A machine that slept does not make up for the night.
+        self.leave_out(due.saturating_sub(MOST_SLOTS));
+        let due = due.min(MOST_SLOTS);
+        for slot in 0..due {
+            self.slot(now, slot + CATCH_UP >= due, out);
+        }
+        self.keys.tick(now, |key| out.push(Output::Event(Event::Digit(key))));
+        if let Some(agreed) = &mut self.agreed
+            && agreed.media.receive
+            && !agreed.timeout_told
+            && now.saturating_duration_since(agreed.last_packet) >= self.settings.rtp_timeout
+        {
+            agreed.timeout_told = true;
+            out.push(Output::Event(Event::Timeout));
+        }
+    }
+
+    fn leave_out(&mut self, slots: u128) {
+        if slots > 0
+            && let Some(agreed) = &mut self.agreed
+        {
+            agreed.grid.skip(slots);
+            let slots = u64::try_from(slots).unwrap_or(u64::MAX);
+            self.counts.skipped = self.counts.skipped.saturating_add(slots);
+            #[expect(clippy::cast_possible_truncation, reason = "a timestamp wraps")]
+            self.numbering.pause((slots as u32).wrapping_mul(SAMPLES));
+        }
+    }
+
+    /// One slot of the grid: 20 ms in, and 20 ms out where `send` says that it is not too late for them.
+    fn slot(&mut self, now: Instant, send: bool, out: &mut Vec<Output>) {
+        let Some(agreed) = &mut self.agreed else { return };
+        let late = now.saturating_duration_since(agreed.grid.take());
+        let (law, heard_in) = (agreed.media.codec.law(), agreed.heard_in);
+
+        let mut caller = [0; FRAME];
+        let taken = self.source.buffer.take(&mut caller);
+        self.counts.starved += u64::from(taken.starved);
+        self.counts.shortened += taken.shortened;
+        law.translate(heard_in, &mut caller);
+
+        let mut assistant = [law.silence(); FRAME];
+        let keys_in = agreed.media.telephone_event.filter(|_| send && agreed.media.send);
+        let key = keys_in.and_then(|pt| Some((pt, self.keypad.packet(self.numbering.timestamp())?)));
+        if let Some((payload_type, pressed)) = key {
+            // A key takes the place of the sound, whose prompt waits.
+            let datagram = self.numbering.event(payload_type, pressed);
+            out.push(Output::Send { to: agreed.latch.target(), datagram, late });
+            self.counts.packets_out += 1;
+        } else if send && agreed.media.send {
+            let (to, payload_type, last_voiced) = (agreed.latch.target(), agreed.media.payload_type, self.last_voiced);
+            let at = out.len();
+            self.prompts
+                .fill(law, &mut assistant, |progress| out.push(Output::Event(event(progress, now, last_voiced))));
+            let datagram = self.numbering.packet(payload_type, &assistant);
+            // The packet goes before what is told of it.
+            out.insert(at, Output::Send { to, datagram, late });
+            self.counts.packets_out += 1;
+        } else {
+            self.counts.skipped += u64::from(!send);
+            self.numbering.pause(SAMPLES);
+        }
+        self.hear(&caller, out);
+        if self.settings.record {
+            law.translate(heard_in, &mut assistant);
+            out.push(Output::Recorded { caller, assistant });
+        }
+    }
+
+    fn hear(&mut self, caller: &[u8; FRAME], out: &mut Vec<Output>) {
+        self.chunk.extend_from_slice(caller);
+        let wanted = self.chunk_bytes();
+        if self.chunk.len() >= wanted {
+            out.push(Output::Heard(self.chunk.split().freeze()));
+            self.chunk.reserve(wanted);
+        }
+    }
+
+    /// Bytes of a chunk: whole frames.
+    fn chunk_bytes(&self) -> usize {
+        let frames = self.settings.chunk.as_millis().div_ceil(SLOT.as_millis()).clamp(1, MOST_FRAMES);
+        usize::try_from(frames).unwrap_or(1) * FRAME
+    }
+}
+
+fn event(progress: Progress, at: Instant, last_voiced: Option<Instant>) -> Event {
+    match progress {
+        Progress::Began(play) => Event::PlayStarted { play, at, last_voiced },
+        Progress::Finished { play, sent_ms, complete } => Event::PlayFinished { play, sent_ms, complete },
+    }
+}
+
+/// Packets that a late tick may send at once; what is due beyond them is left out, and its prompts wait.
+const CATCH_UP: u128 = 2;
+/// Slots that a late tick makes up for in what is heard: 1 s.
+const MOST_SLOTS: u128 = 50;
+/// Packets that a peer may send in a slot: four times what 10 ms packets need.
+const PER_SLOT: u64 = 8;
+/// Packets that may come at once after a stall.
+const BURST: u64 = 64;
+/// Frames of the longest chunk: 1 s.
+const MOST_FRAMES: u128 = 50;

@@ -1,0 +1,129 @@
+//! The call's end of a media session: orders in, events and audio out. Dropping the control closes the session and rests its port.
+
+use crate::base::{PlayId, metric};
+use crate::call::MediaEvent;
+use crate::media::{Negotiated, Settings, Statistics};
+use bytes::Bytes;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What is particular to one call.
+#[derive(Clone, Debug)]
+pub struct MediaOptions {
+    /// Where to write the stereo WAV (caller left, assistant right); nothing is recorded without it.
+    pub recording: Option<PathBuf>,
+    /// Without any RTP for so long: `MediaEvent::Timeout`.
+    pub rtp_timeout: Duration,
+    /// Length of the chunks for Speech to Text.
+    pub speech_chunk: Duration,
+    /// Host of the peer's signalling: the likeliest place of a peer whose media address says nothing (NAT).
+    pub signalling: Option<IpAddr>,
+}
+
+impl Default for MediaOptions {
+    fn default() -> Self {
+        let session = Settings::default();
+        Self { recording: None, rtp_timeout: session.rtp_timeout, speech_chunk: session.chunk, signalling: None }
+    }
+}
+
+/// A media session as the call sees it.
+#[derive(Debug)]
+pub struct MediaHandle {
+    /// Orders.
+    pub control: MediaControl,
+    /// What happens. Ends when the session is over.
+    pub events: mpsc::Receiver<MediaEvent>,
+    /// The caller's audio: G.711 of the codec agreed first, in real time without gaps, in chunks. Drop it where nobody listens.
+    pub audio: mpsc::Receiver<Bytes>,
+}
+
+/// Orders to a media session. They take effect at its next slot, at most 20 ms later.
+#[derive(Debug)]
+pub struct MediaControl {
+    commands: mpsc::Sender<Command>,
+}
+
+/// An order on its way.
+pub(super) enum Command {
+    Agree(Negotiated),
+    Play(PlayId, mpsc::Receiver<Bytes>),
+    Stop,
+    Press(char),
+    Statistics(oneshot::Sender<Statistics>),
+    Close(oneshot::Sender<Statistics>),
+}
+
+/// The worker's ends of a handle's channels.
+pub(super) struct Wires {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) events: mpsc::Sender<MediaEvent>,
+    pub(super) audio: mpsc::Sender<Bytes>,
+}
+
+impl MediaHandle {
+    pub(super) fn new(chunk: Duration) -> (Self, Wires) {
+        let (order, commands) = mpsc::channel(COMMANDS);
+        let (tell, events) = mpsc::channel(EVENTS);
+        let chunks = Duration::from_secs(1).as_millis().div_ceil(chunk.as_millis().max(1));
+        let (say, audio) = mpsc::channel(usize::try_from(chunks).unwrap_or(1).clamp(1, 50));
+        let handle = Self { control: MediaControl { commands: order }, events, audio };
+        (handle, Wires { commands, events: tell, audio: say })
+    }
+}
+
+impl MediaControl {
+    /// Media is agreed, or agreed anew after a re-INVITE: send and receive by it from now on.
+    pub fn agree(&self, negotiated: Negotiated) {
+        self.order(Command::Agree(negotiated));
+    }
+
+    /// Queues a prompt. Its sound goes into the sender, in the codec agreed now; a full one means wait; dropping it ends the
+    /// prompt. A closed one means that the prompt was stopped.
+    #[must_use]
+    pub fn play(&self, play: PlayId) -> mpsc::Sender<Bytes> {
+        let (sound, chunks) = mpsc::channel(CHUNKS);
+        self.order(Command::Play(play, chunks));
+        sound
+    }
+
+    /// Stops the prompt that plays and all that wait.
+    pub fn stop(&self) {
+        self.order(Command::Stop);
+    }
+
+    /// Sends keys as telephone-events, one after the other; what is no key is left out, as is all where the peer has no
+    /// telephone-event.
+    pub fn press(&self, keys: &str) {
+        for key in keys.chars() {
+            self.order(Command::Press(key));
+        }
+    }
+
+    /// Figures up to now; `None` when the session is over.
+    pub async fn statistics(&self) -> Option<Statistics> {
+        let (tell, told) = oneshot::channel();
+        self.order(Command::Statistics(tell));
+        told.await.ok()
+    }
+
+    /// Closes the session and gives its final figures; `None` when it was over already.
+    pub async fn close(self) -> Option<Statistics> {
+        let (tell, told) = oneshot::channel();
+        self.order(Command::Close(tell));
+        drop(self);
+        told.await.ok()
+    }
+
+    fn order(&self, command: Command) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.commands.try_send(command) {
+            metrics::counter!(metric::QUEUE_DROPPED_TOTAL, "queue" => "media_commands").increment(1);
+        }
+    }
+}
+
+const COMMANDS: usize = 64;
+const EVENTS: usize = 64;
+const CHUNKS: usize = 32;

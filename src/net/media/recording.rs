@@ -1,0 +1,270 @@
+//! Recordings: each call gathers a second of both sides and hands it to one thread that writes all files. A slow or full disk costs seconds of
+//! recording, never of a call.
+
+use crate::audio::wav::{StereoWriter, WavError};
+use crate::audio::{FRAME, Law};
+use crate::base::{clock, metric};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Recorder {
+    queue: SyncSender<Message>,
+}
+
+/// What a call records.
+pub(super) struct Tap {
+    recorder: Recorder,
+    path: Arc<Path>,
+    law: Law,
+    /// Frames handed over so far.
+    done: u64,
+    caller: Vec<u8>,
+    assistant: Vec<u8>,
+}
+
+/// What the thread is told.
+enum Message {
+    Second(Second),
+    /// All files end here.
+    End,
+}
+
+/// Up to a second of a call.
+struct Second {
+    path: Arc<Path>,
+    law: Law,
+    /// Its place in the call, in samples.
+    at: u64,
+    caller: Vec<u8>,
+    assistant: Vec<u8>,
+    last: bool,
+}
+
+/// The thread's own.
+pub(super) struct Writing {
+    queue: Receiver<Message>,
+    files: HashMap<Arc<Path>, Option<Open>>,
+    touched: HashMap<Arc<Path>, Instant>,
+}
+
+struct Open {
+    writer: StereoWriter<BufWriter<File>>,
+    written: u64,
+}
+
+impl Recorder {
+    pub(super) fn new() -> (Self, Writing) {
+        let (send, queue) = sync_channel(QUEUE);
+        (Self { queue: send }, Writing { queue, files: HashMap::new(), touched: HashMap::new() })
+    }
+
+    /// Ends the thread once what was handed over before is written. Waits where the queue is full.
+    pub(super) fn end(&self) {
+        // Where the thread is gone, it has ended.
+        let _ = self.queue.send(Message::End);
+    }
+}
+
+impl Tap {
+    pub(super) fn new(recorder: Recorder, path: PathBuf) -> Self {
+        Self { recorder, path: path.into(), law: Law::Mu, done: 0, caller: Vec::new(), assistant: Vec::new() }
+    }
+
+    /// What the frames are coded by: told before the first.
+    pub(super) fn agree(&mut self, law: Law) {
+        if self.done == 0 && self.caller.is_empty() {
+            self.law = law;
+        }
+    }
+
+    pub(super) fn frame(&mut self, caller: &[u8; FRAME], assistant: &[u8; FRAME]) {
+        if self.caller.capacity() == 0 {
+            self.caller.reserve_exact(SECOND);
+            self.assistant.reserve_exact(SECOND);
+        }
+        self.caller.extend_from_slice(caller);
+        self.assistant.extend_from_slice(assistant);
+        if self.caller.len() >= SECOND {
+            self.hand_over(false);
+        }
+    }
+
+    fn hand_over(&mut self, last: bool) {
+        let (caller, assistant) = (std::mem::take(&mut self.caller), std::mem::take(&mut self.assistant));
+        let at = self.done;
+        self.done += u64::try_from(caller.len()).unwrap_or(0);
+        let second = Second { path: Arc::clone(&self.path), law: self.law, at, caller, assistant, last };
+        if self.recorder.queue.try_send(Message::Second(second)).is_err() {
+            metrics::counter!(metric::QUEUE_DROPPED_TOTAL, "queue" => "recording").increment(1);
+        }
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if self.done > 0 || !self.caller.is_empty() {
+            self.hand_over(true);
+        }
+    }
+}
+
+impl Writing {
+    /// Writes until it is told to end, or the last recorder is gone.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.queue.recv_timeout(ABANDONED) {
+                Ok(Message::Second(second)) => self.write(second),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.finish_abandoned();
+        }
+        for (path, file) in self.files {
+            finish(&path, file);
+        }
+    }
+
+    fn write(&mut self, second: Second) {
+        let Second { path, last, .. } = &second;
+        self.touched.insert(Arc::clone(path), clock::now().at);
+        let file = self.files.entry(Arc::clone(path)).or_insert_with(|| open(path));
+        if let Some(open) = file
+            && let Err(error) = open.append(&second)
+        {
+            tracing::warn!(path = %path.display(), %error, "recording stops here");
+            *file = None;
+        }
+        if *last {
+            self.touched.remove(path);
+            if let Some((path, file)) = self.files.remove_entry(path) {
+                finish(&path, file);
+            }
+        }
+    }
+
+    /// A call hands over something every second; where the last hand-over was lost, its file ends by itself.
+    fn finish_abandoned(&mut self) {
+        let now = clock::now().at;
+        let files = &mut self.files;
+        self.touched.retain(|path, last| {
+            let alive = now.saturating_duration_since(*last) < ABANDONED;
+            if !alive && let Some(file) = files.remove(path) {
+                finish(path, file);
+            }
+            alive
+        });
+    }
+}
+
+impl Open {
+    fn append(&mut self, second: &Second) -> Result<(), WavError> {
+        let silence = [second.law.silence(); FRAME];
+        // Seconds that were lost on the way stay silent, so that what follows is in its place.
+        while self.written < second.at {
+            self.writer.append(second.law, &silence, &silence)?;
+            self.written += u64::try_from(FRAME).unwrap_or(1);
+        }
+        self.writer.append(second.law, &second.caller, &second.assistant)?;
+        self.written += u64::try_from(second.caller.len()).unwrap_or(0);
+        self.writer.checkpoint()
+    }
+}
+
+fn open(path: &Path) -> Option<Open> {
+    match create(path) {
+        Ok(writer) => Some(Open { writer, written: 0 }),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no recording of this call");
+            None
+        }
+    }
+}
+
+/// A new file that only its owner reads.
+fn create(path: &Path) -> Result<StereoWriter<BufWriter<File>>, WavError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = (|| {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    })();
+    let file = made.map_err(|error| WavError::File(error.into()))?;
+    StereoWriter::new(BufWriter::new(file))
+}
+
+fn finish(path: &Path, file: Option<Open>) {
+    if let Some(open) = file
+        && let Err(error) = open.writer.finish()
+    {
+        tracing::warn!(path = %path.display(), %error, "recording cut short");
+    }
+}
+
+const QUEUE: usize = 1024;
+/// Bytes of a second on each side.
+const SECOND: usize = 8000;
+const ABANDONED: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(path: &Path) -> Vec<i16> {
+        hound::WavReader::open(path).unwrap().into_samples().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn both_sides_are_written_in_their_places_and_a_lost_second_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/call.wav");
+        let (recorder, writing) = Recorder::new();
+        let mut tap = Tap::new(recorder.clone(), path.clone());
+        tap.agree(Law::A);
+        let (loud, quiet) = (Law::A.encode(8000), Law::A.encode(-100));
+        for n in 0..120 {
+            if n == 50 {
+                // The second second is lost.
+                tap.done += 8000;
+            }
+            tap.frame(&[loud; FRAME], &[quiet; FRAME]);
+        }
+        drop((tap, recorder));
+        writing.run();
+        let samples = samples(&path);
+        assert_eq!(samples.len(), 2 * (120 * 160 + 8000));
+        let pair = |at: usize| (samples[2 * at], samples[2 * at + 1]);
+        let sound = (Law::A.decode(loud), Law::A.decode(quiet));
+        assert_eq!((pair(0), pair(7999), pair(16_000)), (sound, sound, sound));
+        let (left, right) = pair(12_000);
+        assert!(left.abs() <= 8 && right.abs() <= 8);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_costs_the_recording_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (recorder, writing) = Recorder::new();
+        let mut tap = Tap::new(recorder.clone(), folder.path().to_owned());
+        (0..60).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
+        let mut good = Tap::new(recorder, folder.path().join("good.wav"));
+        good.frame(&[0; FRAME], &[0; FRAME]);
+        drop((tap, good));
+        writing.run();
+        assert_eq!(samples(&folder.path().join("good.wav")).len(), 320);
+    }
+
+    #[test]
+    fn a_full_queue_loses_seconds_and_blocks_nobody() {
+        let (recorder, writing) = Recorder::new();
+        let mut tap = Tap::new(recorder, PathBuf::from("/nowhere"));
+        (0..50 * (QUEUE + 10)).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
+        assert_eq!(writing.queue.try_iter().count(), QUEUE);
+    }
+}

@@ -1,0 +1,381 @@
+//! RTP ports: even ones with their odd neighbours (RFC 3550 section 11), each resting after a call, else the next caller hears the last one.
+
+use crate::base::clock;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Why there is no port pool.
+#[derive(Debug, Error)]
+pub enum PortError {
+    /// No even port with an odd one after it.
+    #[error("media.port_range {first}-{last} has no pair of an even port and the odd one after it")]
+    Range {
+        /// First port.
+        first: u16,
+        /// Last port.
+        last: u16,
+    },
+    /// The address is not one of this machine.
+    #[error("media.bind_address {address}: {source}")]
+    Bind {
+        /// The address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The ports that calls take from and give back to.
+#[derive(Debug)]
+pub struct PortPool {
+    bind: IpAddr,
+    rest: Duration,
+    /// Free pairs by their even port, the longest free first, with the time they were given back.
+    idle: Mutex<VecDeque<(u16, Option<Instant>)>>,
+}
+
+/// A pair of bound sockets; dropping it gives the pair back to rest.
+#[derive(Debug)]
+pub struct ReservedPort {
+    pool: Arc<PortPool>,
+    port: u16,
+    rtp: UdpSocket,
+    /// Held so that nobody else gets it and what the peer sends to it is not answered with an error.
+    _rtcp: UdpSocket,
+}
+
+impl PortPool {
+    /// A pool of the pairs in `range`, bound to `bind`, each resting for `rest` between two calls.
+    ///
+    /// # Errors
+    /// When the range holds no pair, or the address cannot be bound.
+    pub fn new(bind: IpAddr, range: RangeInclusive<u16>, rest: Duration) -> Result<Arc<Self>, PortError> {
+        let (first, last) = (*range.start(), *range.end());
+        let mut idle: VecDeque<_> = pairs(&range).map(|port| (port, None)).collect();
+        if idle.is_empty() {
+            return Err(PortError::Range { first, last });
+        }
+        UdpSocket::bind((bind, 0)).map_err(|source| PortError::Bind { address: bind, source })?;
+        // A process that starts again does not begin with the ports of the one before.
+        let turn = fastrand::usize(..idle.len());
+        idle.rotate_left(turn);
+        Ok(Arc::new(Self { bind, rest, idle: Mutex::new(idle) }))
+    }
+
+    /// Takes a pair at the pool's own address; `None` when all are in use or resting, or taken by other programs.
+    #[must_use]
+    pub fn reserve(self: &Arc<Self>) -> Option<ReservedPort> {
+        self.reserve_at(self.bind)
+    }
+
+    /// Takes a pair at `address`, which a pool that is bound to one address passes over for its own. The family is that of
+    /// `address`: a socket of one family hears nothing of the other.
+    #[must_use]
+    pub fn reserve_at(self: &Arc<Self>, address: IpAddr) -> Option<ReservedPort> {
+        let address = if self.bind.is_unspecified() { address } else { self.bind };
+        for _ in 0..MOST_TRIES {
+            let now = clock::now().at;
+            let port = {
+                let mut idle = self.idle.lock();
+                let &(port, since) = idle.front()?;
+                if since.is_some_and(|since| now.saturating_duration_since(since) < self.rest) {
+                    return None;
+                }
+                idle.pop_front();
+                port
+            };
+            match bind_pair(address, port).or_else(|error| bind_any(address, port, error)) {
+                Ok((rtp, rtcp)) => return Some(ReservedPort { pool: Arc::clone(self), port, rtp, _rtcp: rtcp }),
+                Err(error) => {
+                    tracing::debug!(port, %error, "RTP port taken by another program");
+                    self.give_back(port);
+                }
+            }
+        }
+        None
+    }
+
+    /// Pairs that are not in use (some of them may rest).
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    fn give_back(&self, port: u16) {
+        self.idle.lock().push_back((port, Some(clock::now().at)));
+    }
+}
+
+impl ReservedPort {
+    /// The RTP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its socket, non-blocking.
+    pub(super) const fn socket(&self) -> &UdpSocket {
+        &self.rtp
+    }
+}
+
+impl Drop for ReservedPort {
+    fn drop(&mut self) {
+        self.pool.give_back(self.port);
+    }
+}
+
+/// What is better mended before the first call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortWarning {
+    /// Other programs may be given ports of our range by the kernel.
+    Ephemeral {
+        /// Our range.
+        ours: (u16, u16),
+        /// The kernel's.
+        kernels: (u16, u16),
+    },
+    /// Fewer pairs than calls.
+    Few {
+        /// Pairs in the range.
+        pairs: usize,
+        /// `sip.max_calls`.
+        max_calls: usize,
+    },
+    /// Fewer files than calls need.
+    Files {
+        /// The limit of this process.
+        limit: usize,
+        /// What the calls need.
+        wanted: usize,
+    },
+}
+
+impl fmt::Display for PortWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ephemeral { ours, kernels } => write!(
+                f,
+                "media.port_range {}-{} overlaps the kernel's ephemeral ports {}-{}: other programs may take them; choose another range or set net.ipv4.ip_local_reserved_ports={}-{}",
+                ours.0, ours.1, kernels.0, kernels.1, ours.0, ours.1
+            ),
+            Self::Few { pairs, max_calls } => write!(
+                f,
+                "media.port_range has {pairs} pairs of ports, sip.max_calls is {max_calls}: calls beyond {pairs} get 503"
+            ),
+            Self::Files { limit, wanted } => write!(
+                f,
+                "the limit of open files is {limit}, sip.max_calls needs about {wanted}: raise it (LimitNOFILE= or ulimit -n)"
+            ),
+        }
+    }
+}
+
+/// What this machine's settings say against `range` and `max_calls`; nothing where they cannot be read.
+#[must_use]
+pub fn warnings(range: &RangeInclusive<u16>, max_calls: usize) -> Vec<PortWarning> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    judge(
+        range,
+        max_calls,
+        &read("/proc/sys/net/ipv4/ip_local_port_range"),
+        &read("/proc/sys/net/ipv4/ip_local_reserved_ports"),
+        &read("/proc/self/limits"),
+    )
+}
+
+fn judge(
+    range: &RangeInclusive<u16>,
+    max_calls: usize,
+    ephemeral: &str,
+    reserved: &str,
+    limits: &str,
+) -> Vec<PortWarning> {
+    let mut found = Vec::new();
+    let (first, last) = (*range.start(), *range.end());
+    let mut kernels = ephemeral.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
+    if let (Some(low), Some(high)) = (kernels.next(), kernels.next())
+        && (first.max(low)..=last.min(high)).any(|port| !listed(reserved, port))
+    {
+        found.push(PortWarning::Ephemeral { ours: (first, last), kernels: (low, high) });
+    }
+    let pairs = pairs(range).count();
+    if pairs < max_calls {
+        found.push(PortWarning::Few { pairs, max_calls });
+    }
+    let wanted = max_calls.saturating_mul(FILES_OF_A_CALL).saturating_add(FILES_OF_SIP + FILES_OF_THE_PROCESS);
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|numbers| numbers.split_whitespace().next()?.parse::<usize>().ok());
+    if let Some(limit) = limit.filter(|limit| *limit < wanted) {
+        found.push(PortWarning::Files { limit, wanted });
+    }
+    found
+}
+
+/// Whether the kernel's list (`8080,20000-29999`) has `port`.
+fn listed(list: &str, port: u16) -> bool {
+    list.trim().split(',').any(|part| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        matches!((low.parse::<u16>(), high.parse::<u16>()), (Ok(low), Ok(high)) if (low..=high).contains(&port))
+    })
+}
+
+fn pairs(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + use<> {
+    let last = *range.end();
+    range.clone().filter(move |port| *port > 0 && port % 2 == 0 && *port < last)
+}
+
+fn bind_pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+    let rtp = bind(SocketAddr::new(address, port))?;
+    // Expedited forwarding (RFC 3246); a system that refuses carries the call all the same.
+    let _ = match address {
+        IpAddr::V4(_) => rtp.set_tos_v4(EXPEDITED_FORWARDING),
+        IpAddr::V6(_) => rtp.set_tclass_v6(EXPEDITED_FORWARDING),
+    };
+    let rtcp = bind(SocketAddr::new(address, port + 1))?;
+    // Nobody reads it: let the kernel keep as little as it can.
+    let _ = rtcp.set_recv_buffer_size(0);
+    Ok((rtp.into(), rtcp.into()))
+}
+
+/// Where `address` has gone from this machine meanwhile: all addresses of its family.
+fn bind_any(address: IpAddr, port: u16, error: io::Error) -> io::Result<(UdpSocket, UdpSocket)> {
+    let any = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    if error.kind() == io::ErrorKind::AddrNotAvailable && any != address { bind_pair(any, port) } else { Err(error) }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // One family a socket, whatever the system's default is: peers of the other would show up as other addresses.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Ports that other programs hold are passed over, but not without end.
+const MOST_TRIES: usize = 64;
+const EXPEDITED_FORWARDING: u32 = 46 << 2;
+/// RTP, RTCP, Speech to Text, Text to Speech, assistant, recording.
+const FILES_OF_A_CALL: usize = 6;
+/// TCP connections of SIP peers, as many as are held at once.
+const FILES_OF_SIP: usize = 4096;
+const FILES_OF_THE_PROCESS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A range of `pairs` pairs that were free a moment ago.
+    fn free_range(pairs: u16) -> RangeInclusive<u16> {
+        let first = UdpSocket::bind((HERE, 0)).unwrap().local_addr().unwrap().port().min(60_000) & !1;
+        first..=first + 2 * pairs - 1
+    }
+
+    #[test]
+    fn pairs_are_even_and_have_their_neighbour_in_the_range() {
+        assert_eq!(pairs(&(20_000..=20_005)).collect::<Vec<_>>(), [20_000, 20_002, 20_004]);
+        assert_eq!(pairs(&(20_001..=20_004)).collect::<Vec<_>>(), [20_002]);
+        assert_eq!(pairs(&(65_534..=65_535)).collect::<Vec<_>>(), [65_534]);
+        assert!(matches!(PortPool::new(HERE, 20_001..=20_002, Duration::ZERO), Err(PortError::Range { .. })));
+        #[expect(clippy::reversed_empty_ranges, reason = "what a wrong configuration would ask for")]
+        let reversed = 30_000..=20_000;
+        assert!(PortPool::new(HERE, reversed, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_told_at_start() {
+        let elsewhere = IpAddr::from([203, 0, 113, 1]);
+        let error = PortPool::new(elsewhere, 20_000..=20_001, Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("203.0.113.1"), "{error}");
+    }
+
+    #[test]
+    fn ports_in_use_are_not_given_twice_and_used_ones_rest() {
+        let pool = PortPool::new(HERE, free_range(3), Duration::from_secs(3600)).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| pool.reserve()).collect();
+        assert!(!taken.is_empty());
+        let mut ports: Vec<u16> = taken.iter().map(ReservedPort::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), taken.len());
+        assert!(ports.iter().all(|port| port % 2 == 0));
+        drop(taken);
+        assert_eq!(pool.idle(), 3);
+        assert!(pool.reserve().is_none(), "it has not rested");
+    }
+
+    #[test]
+    fn a_rested_port_is_given_again_the_longest_free_first() {
+        let pool = PortPool::new(HERE, free_range(2), Duration::ZERO).unwrap();
+        let Some(first) = pool.reserve() else { return };
+        let port = first.port();
+        drop(first);
+        let order: Vec<u16> = pool.idle.lock().iter().map(|(port, _)| *port).collect();
+        assert_eq!(order.last(), Some(&port));
+        assert!(pool.reserve().is_some());
+    }
+
+    #[test]
+    fn a_pair_of_which_another_program_has_one_is_passed_over() {
+        let range = free_range(1);
+        let Ok(_other) = UdpSocket::bind((HERE, *range.end())) else { return };
+        let pool = PortPool::new(HERE, range, Duration::ZERO).unwrap();
+        assert!(pool.reserve().is_none());
+        assert_eq!(pool.idle(), 1);
+    }
+
+    #[test]
+    fn an_unspecified_pool_binds_where_the_call_is_and_a_specified_one_where_it_says() {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let bound = |pool: IpAddr, call: IpAddr| {
+            let pool = PortPool::new(pool, free_range(20), Duration::ZERO).unwrap();
+            pool.reserve_at(call).unwrap().rtp.local_addr().unwrap().ip()
+        };
+        assert_eq!(bound(any, HERE), HERE);
+        assert_eq!(bound(any, any), any);
+        assert_eq!(bound(HERE, any), HERE);
+        assert_eq!(bound(any, IpAddr::from([203, 0, 113, 1])), any, "an address that has gone");
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        if UdpSocket::bind((v6, 0)).is_ok() {
+            assert_eq!(bound(any, v6), v6, "a call over IPv6 gets IPv6");
+            assert_eq!(bound(any, IpAddr::V6(Ipv6Addr::UNSPECIFIED)), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        }
+    }
+
+    #[test]
+    fn warnings_name_what_is_wrong() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\nMax open files            8192                 524288               files\n";
+        let none = judge(&(20_000..=29_999), 672, "32768\t60999\n", "\n", limits);
+        assert_eq!(none, []);
+        let all = judge(&(30_000..=33_000), 2000, "32768\t60999\n", "", limits);
+        assert_eq!(
+            all,
+            [
+                PortWarning::Ephemeral { ours: (30_000, 33_000), kernels: (32_768, 60_999) },
+                PortWarning::Few { pairs: 1500, max_calls: 2000 },
+                PortWarning::Files { limit: 8192, wanted: 16_160 },
+            ]
+        );
+        assert!(all.iter().all(|warning| warning.to_string().len() > 60));
+        assert_eq!(judge(&(30_000..=33_000), 1, "32768\t60999\n", "8080,32768-33000\n", limits), []);
+        assert_eq!(judge(&(30_000..=33_000), 1, "", "", "Max open files unlimited unlimited files"), []);
+    }
+}

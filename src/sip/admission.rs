@@ -1,0 +1,273 @@
+//! Who may send, and how many calls are let in: all that is decided before a call exists. Bounded in memory, cheap when refusing.
+
+use super::settings::Settings;
+use secrecy::ExposeSecret as _;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq as _;
+
+use super::message::Headers;
+
+/// Why an INVITE is refused. `reason` is the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The process drains.
+    Draining,
+    /// `max_calls` calls are up.
+    Full,
+    /// `max_calls_per_second` were let in within the last second.
+    Rate,
+    /// This source has too many INVITEs without ACK.
+    HalfOpen,
+    /// The required header is missing or wrong.
+    RequiredHeader,
+}
+
+impl Refusal {
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::RequiredHeader => 403,
+            _ => 503,
+        }
+    }
+
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Full => "max_calls",
+            Self::Rate => "max_calls_per_second",
+            Self::HalfOpen => "half_open",
+            Self::RequiredHeader => "required_header",
+        }
+    }
+
+    /// Seconds for Retry-After: a full second where the rate was the matter, longer where calls must end first.
+    pub(crate) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::RequiredHeader => None,
+            Self::Rate | Self::HalfOpen => Some(1),
+            Self::Full => Some(5),
+            Self::Draining => Some(30),
+        }
+    }
+}
+
+/// The gate.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    strangers: Bucket,
+    /// When the last `max_calls_per_second` calls were let in, oldest first: exact for any second.
+    admitted: VecDeque<Instant>,
+    /// INVITEs without ACK, by source. Only sources with one are in it.
+    half_open: HashMap<IpAddr, usize>,
+    /// Refused INVITEs, so that a retransmission is refused again and not let in. Oldest first, bounded.
+    refused: HashMap<String, Refusal>,
+    refused_order: VecDeque<(Instant, String)>,
+}
+
+/// So many at once, and so many in every second on the whole.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    per_second: u32,
+    left: u32,
+    filled: Option<Instant>,
+}
+
+impl Bucket {
+    /// What strangers are granted.
+    pub(crate) fn for_strangers() -> Self {
+        Self::new(STRANGERS_PER_SECOND)
+    }
+
+    fn new(per_second: u32) -> Self {
+        Self { per_second, left: per_second, filled: None }
+    }
+
+    /// Whether there is one more; takes it.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let filled = *self.filled.get_or_insert(now);
+        let step = Duration::from_secs(1) / self.per_second.max(1);
+        let grown = now.saturating_duration_since(filled).as_nanos() / step.as_nanos().max(1);
+        let grown = u32::try_from(grown).unwrap_or(u32::MAX);
+        if grown >= self.per_second - self.left {
+            (self.left, self.filled) = (self.per_second, Some(now));
+        } else {
+            (self.left, self.filled) = (self.left + grown, Some(filled + step * grown));
+        }
+        let one = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        one
+    }
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            strangers: Bucket::for_strangers(),
+            admitted: VecDeque::new(),
+            half_open: HashMap::new(),
+            refused: HashMap::new(),
+            refused_order: VecDeque::new(),
+        }
+    }
+
+    /// Whether one more stranger gets an answer: a flood of them does not make us a source of 403s.
+    pub(crate) fn answers_stranger(&mut self, now: Instant) -> bool {
+        self.strangers.take(now)
+    }
+
+    /// Whether this INVITE's transaction was refused before; forgets what is too old to be sent again.
+    pub(crate) fn refused_before(&mut self, now: Instant, transaction: &str) -> Option<Refusal> {
+        while self.refused_order.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest_refusal();
+        }
+        self.refused.get(transaction).copied()
+    }
+
+    pub(crate) fn remember_refused(&mut self, until: Instant, transaction: String, refusal: Refusal) {
+        if self.refused_order.len() >= MAX_REFUSED {
+            self.forget_oldest_refusal();
+        }
+        self.refused.insert(transaction.clone(), refusal);
+        self.refused_order.push_back((until, transaction));
+    }
+
+    fn forget_oldest_refusal(&mut self) {
+        if let Some((_, transaction)) = self.refused_order.pop_front() {
+            self.refused.remove(&transaction);
+        }
+    }
+
+    /// Whether one more INVITE from `source` fits into what may wait for its ACK.
+    pub(crate) fn half_open_fits(&self, source: IpAddr, settings: &Settings) -> bool {
+        let cap = (settings.max_calls_per_second as usize).saturating_mul(4).max(MIN_HALF_OPEN);
+        self.half_open.get(&source.to_canonical()).is_none_or(|open| *open < cap)
+    }
+
+    /// Counts an INVITE that waits for its ACK.
+    pub(crate) fn opened(&mut self, source: IpAddr) {
+        *self.half_open.entry(source.to_canonical()).or_default() += 1;
+    }
+
+    /// It waits no more.
+    pub(crate) fn settled(&mut self, source: IpAddr) {
+        let source = source.to_canonical();
+        if let Some(open) = self.half_open.get_mut(&source) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.half_open.remove(&source);
+            }
+        }
+    }
+
+    /// Lets one call in, unless that were more than `per_second` in some second.
+    pub(crate) fn admit(&mut self, now: Instant, per_second: u32) -> bool {
+        while self.admitted.front().is_some_and(|at| now.saturating_duration_since(*at) >= Duration::from_secs(1)) {
+            self.admitted.pop_front();
+        }
+        if self.admitted.len() >= per_second as usize {
+            return false;
+        }
+        self.admitted.push_back(now);
+        true
+    }
+}
+
+/// Whether the request carries the secret that the operator requires, compared in constant time.
+pub(crate) fn carries_secret(settings: &Settings, headers: &Headers) -> bool {
+    let Some(required) = &settings.required_header else { return true };
+    let sent = headers.first(&required.name).unwrap_or_default();
+    sent.as_bytes().ct_eq(required.value.expose_secret().as_bytes()).into()
+}
+
+/// 403s to strangers.
+const STRANGERS_PER_SECOND: u32 = 20;
+/// Refused INVITEs remembered: at 64*T1 that is 512 refusals a second, beyond which a retransmission may be judged anew.
+const MAX_REFUSED: usize = 16_384;
+/// Even at a low call rate a source may have so many INVITEs ringing.
+const MIN_HALF_OPEN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(allow: &[&str]) -> Settings {
+        let allow_from = allow.iter().map(|net| net.parse().unwrap()).collect();
+        Settings { allow_from, ..Settings::default() }
+    }
+
+    #[test]
+    fn an_empty_list_means_loopback_and_mapped_addresses_count_as_what_they_are() {
+        let [four, six, mapped, far]: [IpAddr; 4] =
+            ["127.0.0.9", "::1", "::ffff:10.1.2.3", "10.2.0.1"].map(|ip| ip.parse().unwrap());
+        let loopback = settings(&[]);
+        assert!(loopback.allows(four) && loopback.allows(six) && !loopback.allows(far));
+        let ten = settings(&["10.1.0.0/16", "2001:db8::/32"]);
+        assert!(ten.allows(mapped) && ten.allows("2001:db8::7".parse().unwrap()));
+        assert!(!ten.allows(far) && !ten.allows(four));
+    }
+
+    #[test]
+    fn no_second_ever_lets_in_more_than_the_rate() {
+        let start = crate::base::clock::now().at;
+        let mut gate = Gate::new();
+        // 30 a second offered evenly for 10 s at a rate of 10: exactly 10 in every window.
+        let let_in: Vec<u64> = (0..300u64)
+            .map(|i| i * 1000 / 30)
+            .filter(|at| gate.admit(start + Duration::from_millis(*at), 10))
+            .collect();
+        assert_eq!(let_in.len(), 100);
+        for at in &let_in {
+            assert!(let_in.iter().filter(|other| (*at..at + 1000).contains(other)).count() <= 10);
+        }
+    }
+
+    #[test]
+    fn a_bucket_gives_its_rate_and_no_more() {
+        let start = crate::base::clock::now().at;
+        let mut bucket = Bucket::new(20);
+        let given = |bucket: &mut Bucket, from: u64, to: u64| {
+            (from..to).filter(|at| bucket.take(start + Duration::from_millis(*at))).count()
+        };
+        assert_eq!(given(&mut bucket, 0, 1), 1);
+        assert_eq!((0..100).filter(|_| bucket.take(start)).count(), 19);
+        assert_eq!(given(&mut bucket, 0, 1000), 19, "one each 50 ms");
+        assert_eq!(given(&mut bucket, 1000, 10_000), 180);
+        assert_eq!(
+            (0..100).filter(|_| bucket.take(start + Duration::from_secs(60))).count(),
+            20,
+            "it does not overflow"
+        );
+    }
+
+    #[test]
+    fn a_refused_invite_is_remembered_for_its_lifetime_only() {
+        let start = crate::base::clock::now().at;
+        let mut gate = Gate::new();
+        gate.remember_refused(start + Duration::from_secs(32), "a".into(), Refusal::Full);
+        assert_eq!(gate.refused_before(start + Duration::from_secs(31), "a"), Some(Refusal::Full));
+        assert_eq!(gate.refused_before(start + Duration::from_secs(32), "a"), None);
+        for i in 0..2 * MAX_REFUSED {
+            gate.remember_refused(start + Duration::from_secs(32), i.to_string(), Refusal::Rate);
+        }
+        assert_eq!(gate.refused.len(), MAX_REFUSED);
+    }
+
+    #[test]
+    fn half_open_invites_of_one_source_are_bounded() {
+        let settings = Settings { max_calls_per_second: 1, ..Settings::default() };
+        let source: IpAddr = "127.0.0.1".parse().unwrap();
+        let mut gate = Gate::new();
+        for _ in 0..MIN_HALF_OPEN {
+            assert!(gate.half_open_fits(source, &settings));
+            gate.opened(source);
+        }
+        assert!(!gate.half_open_fits(source, &settings));
+        assert!(gate.half_open_fits("127.0.0.2".parse().unwrap(), &settings));
+        for _ in 0..MIN_HALF_OPEN {
+            gate.settled(source);
+        }
+        assert!(gate.half_open.is_empty());
+    }
+}

@@ -1,0 +1,24 @@
+//! SIP as a pure machine: messages, transactions, dialogs, admission (RFC 3261).
+//!
+//! [`Endpoint`] is the whole of it: bytes with the flow they came on go in, bytes with the flow they leave on come out, and
+//! between them INVITEs and leg events for the calls. It never touches a socket or a clock (`net::sip` does), needs no DNS to
+//! answer a call, and nothing a peer sends is an error of ours: it is an answer, a counter or nothing.
+//!
+//! Left out on purpose, for whoever needs it: proxying, registration, forking and DNS (RFC 3263).
+
+mod admission;
+mod agenda;
+mod dialog;
+pub mod endpoint;
+mod entropy;
+pub mod leg;
+pub mod message;
+pub mod settings;
+mod transaction;
+pub mod transport;
+
+pub(crate) use admission::Bucket;
+pub use endpoint::{Endpoint, Input, Output};
+pub use leg::{Dial, DialEvent, Invite, LegCommand, LegEvent, LegId};
+pub use settings::{RequiredHeader, Settings, Timing};
+pub use transport::{Flow, Transport};

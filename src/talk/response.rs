@@ -1,0 +1,229 @@
+//! Assistant responses: `output.generic` as commands in order (Watson facts 1.2 to 1.5).
+
+use super::choice::{self, Choice};
+use super::json::{self, at, items, short};
+use super::{custom_data, script};
+use serde_json::Value;
+
+/// One thing that the assistant wants done. The order of `generic` is the order of doing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Speak this.
+    Say(String),
+    /// Speak this, and let the caller choose from now on.
+    Offer(String, Vec<Choice>),
+    /// Whether the caller's speech stops prompts from here on.
+    BargeIn(BargeIn),
+    /// `connect_to_agent`.
+    Transfer(Transfer),
+    /// `end_session`, with headers for a BYE.
+    EndSession(Vec<(String, String)>),
+}
+
+/// Whether speech stops prompts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BargeIn {
+    /// `enable_barge_in`.
+    On,
+    /// `disable_barge_in`.
+    Off,
+}
+
+/// A transfer that the assistant wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Where to.
+    pub target: Target,
+    /// `agent_available.message`: spoken before the signal. The phone has no availability check, so this is what is said.
+    pub message: Option<String>,
+    /// `agent_unavailable.message`: said after a failed transfer where the gateway has no message of its own.
+    pub unavailable: Option<String>,
+    /// `topic` and `message_to_human_agent`: why the call comes over, for the agent's page.
+    pub reason: Option<String>,
+}
+
+/// Where a transfer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `nice_cxone`, with p2 to p9 of its `custom_data`.
+    Cxone(Vec<(String, String)>),
+    /// Anything else, by the names given. A transfer there fails.
+    Unknown(Vec<String>),
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::Unknown(Vec::new())
+    }
+}
+
+/// Reads `generic`. What is not for the phone, not known or not read yet is skipped with a log line that names it.
+#[must_use]
+pub fn parse(generic: &[Value]) -> Vec<Command> {
+    if generic.len() > MOST_ITEMS {
+        tracing::warn!(
+            items = generic.len(),
+            kept = MOST_ITEMS,
+            "assistant answered with too many items, the rest is skipped"
+        );
+    }
+    let mut commands = Vec::new();
+    for item in generic.iter().take(MOST_ITEMS).filter(|item| for_phone(item)) {
+        read(item, &mut commands);
+    }
+    commands
+}
+
+fn read(item: &Value, commands: &mut Vec<Command>) {
+    let kind = json::text(item.get("response_type")).unwrap_or_default();
+    match kind.as_str() {
+        "text" => {
+            if let Some(text) = text_of(item) {
+                commands.extend(script::pieces(&text).into_iter().map(Command::Say));
+            }
+        }
+        "option" => offer(item, "options", commands),
+        "suggestion" => offer(item, "suggestions", commands),
+        "connect_to_agent" => commands.push(Command::Transfer(transfer(item))),
+        "end_session" => commands.push(Command::EndSession(sip_headers(item))),
+        "text_to_speech" => match command_type(item).as_str() {
+            "disable_barge_in" => commands.push(Command::BargeIn(BargeIn::Off)),
+            "enable_barge_in" => commands.push(Command::BargeIn(BargeIn::On)),
+            other => not_yet(&kind, other),
+        },
+        "pause" => {}
+        "dtmf" | "speech_to_text" => not_yet(&kind, &command_type(item)),
+        "start_activities" | "stop_activities" | "audio" | "channel_transfer" | "search" | "conversational_search" => {
+            not_yet(&kind, "");
+        }
+        "user_defined" => {
+            let action = json::text(at(item, &["user_defined", "vgwAction", "command"]));
+            not_yet(&kind, &action.unwrap_or_default());
+        }
+        other => tracing::warn!(response_type = %short(other), "response type skipped: unknown, or not for a phone"),
+    }
+}
+
+/// `channels` is absent or empty, or lists `voice_telephony`.
+fn for_phone(item: &Value) -> bool {
+    let channels = items(item.get("channels"));
+    channels.is_empty()
+        || channels.iter().any(|channel| {
+            let name = channel.get("channel").or(Some(channel)).and_then(Value::as_str);
+            name.is_some_and(|name| name.trim().eq_ignore_ascii_case("voice_telephony"))
+        })
+}
+
+/// Flat `text` as the run-time API sends it, else the editor's `values[].text`: all of them for `multiline`, else the first.
+fn text_of(item: &Value) -> Option<String> {
+    if let Some(text) = json::text(item.get("text")) {
+        return Some(text);
+    }
+    let mut values = items(item.get("values")).iter().filter_map(|value| json::text(value.get("text").or(Some(value))));
+    match item.get("selection_policy").and_then(Value::as_str) {
+        Some("multiline") => {
+            let lines: Vec<String> = values.collect();
+            (!lines.is_empty()).then(|| lines.join("\n"))
+        }
+        _ => values.next(),
+    }
+}
+
+fn offer(item: &Value, list: &str, commands: &mut Vec<Command>) {
+    let choices: Vec<Choice> = items(item.get(list)).iter().take(MOST_CHOICES).filter_map(Choice::read).collect();
+    let title = json::text(item.get("title"));
+    let description = json::text(item.get("description"));
+    let spoken = choice::spoken(title.as_deref(), description.as_deref(), &choices);
+    if !spoken.is_empty() {
+        commands.push(Command::Offer(spoken, choices));
+    }
+}
+
+fn transfer(item: &Value) -> Transfer {
+    let target = match at(item, &["transfer_info", "target"]) {
+        Some(Value::Object(targets)) => match targets.get("nice_cxone") {
+            Some(cxone) if !cxone.is_null() => Target::Cxone(custom_data::parameters(cxone.get("custom_data"))),
+            _ => Target::Unknown(targets.keys().take(8).map(|name| short(name)).collect()),
+        },
+        _ => Target::Unknown(Vec::new()),
+    };
+    let message = |name: &str| json::text(at(item, &[name, "message"]).or_else(|| item.get(name)));
+    let reasons: Vec<String> =
+        ["topic", "message_to_human_agent"].iter().filter_map(|name| json::text(item.get(name))).collect();
+    Transfer {
+        target,
+        message: message("agent_available"),
+        unavailable: message("agent_unavailable"),
+        reason: (!reasons.is_empty()).then(|| reasons.join(": ")),
+    }
+}
+
+/// `channel_options.voice_telephony.sip.headers`, made safe for a SIP message: a token that is not one of the dialog's own header
+/// fields, a value of one line and at most 1 KiB.
+fn sip_headers(item: &Value) -> Vec<(String, String)> {
+    let listed = at(item, &["channel_options", "voice_telephony", "sip", "headers"]);
+    let mut headers = Vec::new();
+    for header in items(listed).iter().take(MOST_HEADERS) {
+        let name = json::text(header.get("name")).unwrap_or_default();
+        if !is_token(&name) || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            tracing::warn!(name = %short(&name), "end_session header ignored: not a name that can be set");
+            continue;
+        }
+        let value = json::text(header.get("value")).unwrap_or_default();
+        let line: String = value.chars().filter(|c| !c.is_control()).collect();
+        headers.push((name, custom_data::head(&line, HEADER_VALUE).to_owned()));
+    }
+    headers
+}
+
+/// RFC 3261 section 25.1, `token`.
+fn is_token(name: &str) -> bool {
+    let sign = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(sign)
+}
+
+fn command_type(item: &Value) -> String {
+    json::text(at(item, &["command_info", "type"])).unwrap_or_default()
+}
+
+fn not_yet(kind: &str, what: &str) {
+    tracing::warn!("not available yet: {kind} {}", short(what));
+}
+
+/// Header fields that make the dialog or the message: not an author's to set.
+const RESERVED: [&str; 24] = [
+    "Via",
+    "From",
+    "To",
+    "Call-ID",
+    "CSeq",
+    "Contact",
+    "Max-Forwards",
+    "Route",
+    "Record-Route",
+    "Content-Length",
+    "Content-Type",
+    "Content-Encoding",
+    "Require",
+    "Proxy-Require",
+    "Supported",
+    "Authorization",
+    "Proxy-Authorization",
+    "v",
+    "f",
+    "t",
+    "i",
+    "m",
+    "l",
+    "c",
+];
+/// Items of one answer; more is a broken dialog.
+const MOST_ITEMS: usize = 200;
+const MOST_CHOICES: usize = 50;
+const MOST_HEADERS: usize = 16;
+/// Bytes (Watson facts 1.1).
+const HEADER_VALUE: usize = 1024;
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;

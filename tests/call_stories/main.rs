@@ -1,0 +1,11 @@
+//! Stories of whole calls on simulated time: what comes in, what goes out, and that every call ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod any_order;
+mod deafness;
+mod endings;
+mod leg;
+mod privacy;
+mod stage;
+mod talking;
+mod transfer;

@@ -1,0 +1,27 @@
+//! The daemon itself on loopback: the real binary between real SIP peers and the sandbox's services.
+#![cfg(feature = "sandbox")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests: they say what they saw, and their tasks end with them"
+)]
+
+mod browser;
+mod gateway;
+mod phone;
+mod sipp;
+mod stage;
+
+mod calls;
+mod contact;
+mod keys;
+mod lifecycle;
+mod page;
+mod privacy;
+mod refusals;
+mod services;
+mod story;

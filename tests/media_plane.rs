@@ -1,0 +1,245 @@
+//! The media plane with real sockets on loopback: what one side plays is what the other hears. No wall-clock time is asserted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use bytes::Bytes;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use voice_gateway::base::PlayId;
+use voice_gateway::call::MediaEvent;
+use voice_gateway::media::sdp::{LocalMedia, accept_answer, answer, offer};
+use voice_gateway::media::{Codec, Negotiated};
+use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
+use voice_gateway::net::ports::ReservedPort;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const SILENCE: u8 = 0xFF;
+
+/// A plane on some ports that are likely free.
+fn plane(pairs: u16) -> MediaPlane {
+    let first = UdpSocket::bind((HERE, 0)).unwrap().local_addr().unwrap().port().min(60_000) & !1;
+    let settings = MediaSettings {
+        bind_address: HERE,
+        port_range: first..=first + 2 * pairs - 1,
+        workers: NonZeroUsize::new(1),
+        ..MediaSettings::default()
+    };
+    MediaPlane::start(settings).unwrap()
+}
+
+fn local(port: &ReservedPort) -> LocalMedia {
+    LocalMedia { address: HERE, port: port.port(), session_id: 1, session_version: 1 }
+}
+
+/// Two sessions that agreed by offer and answer: the test phone and the gateway.
+fn pair(plane: &MediaPlane, codec: Codec, options: MediaOptions) -> (MediaHandle, MediaHandle) {
+    let (phone, gateway) = (plane.reserve().unwrap(), plane.reserve().unwrap());
+    let (at_phone, at_gateway) = (local(&phone), local(&gateway));
+    let (answered, to_phone) = answer(&offer(&at_phone, &[codec]), &at_gateway, &[Codec::Pcmu, Codec::Pcma]).unwrap();
+    let to_gateway = accept_answer(&answered, &at_phone, &[codec]).unwrap();
+    let phone = plane.open(phone, MediaOptions::default(), None).unwrap();
+    phone.control.agree(to_gateway);
+    let gateway = plane.open(gateway, options, Some(to_phone)).unwrap();
+    (phone, gateway)
+}
+
+/// 1.5 s of loud bytes of which none is silence, in odd pieces.
+fn speech() -> Vec<u8> {
+    (0..12_000_u32)
+        .map(|n| (n % 101) as u8 | ((n / 101 % 2) as u8 * 0x80))
+        .map(|b| if b == SILENCE { 0 } else { b })
+        .collect()
+}
+
+/// Plays `sound` on one side and gathers what the other hears, without the silence around it, until all of it has come.
+async fn play_and_hear(from: &mut MediaHandle, to: &mut MediaHandle, sound: &[u8], silence: u8) -> Vec<u8> {
+    let playing = from.control.play(PlayId(1));
+    let feed = async move {
+        for chunk in sound.chunks(333) {
+            playing.send(Bytes::copy_from_slice(chunk)).await.unwrap();
+        }
+    };
+    let mut heard = Vec::new();
+    let hear = async {
+        while heard.len() < sound.len() {
+            heard.extend(to.audio.recv().await.unwrap().iter().filter(|b| **b != silence));
+        }
+    };
+    tokio::join!(feed, hear);
+    heard
+}
+
+#[tokio::test]
+async fn what_one_side_plays_is_what_the_other_hears_byte_for_byte() {
+    let plane = plane(40);
+    for codec in [Codec::Pcmu, Codec::Pcma] {
+        let silence = codec.law().silence();
+        let sound: Vec<u8> = speech().into_iter().map(|b| if b == silence { 0 } else { b }).collect();
+        let (mut phone, mut gateway) = pair(&plane, codec, MediaOptions::default());
+        let heard = play_and_hear(&mut phone, &mut gateway, &sound, silence).await;
+        assert!(heard == sound, "{codec:?}: not what was said");
+        let heard = play_and_hear(&mut gateway, &mut phone, &sound, silence).await;
+        assert!(heard == sound, "{codec:?}: not what was answered");
+
+        assert!(matches!(gateway.events.recv().await, Some(MediaEvent::FirstPacket)));
+        assert!(matches!(
+            gateway.events.recv().await,
+            Some(MediaEvent::PlayStarted { play: PlayId(1), last_voiced: Some(_), .. })
+        ));
+        let finished = gateway.events.recv().await;
+        assert!(
+            matches!(finished, Some(MediaEvent::PlayFinished { play: PlayId(1), sent_ms: 1500, complete: true })),
+            "{finished:?}"
+        );
+        let statistics = gateway.control.close().await.unwrap();
+        assert_eq!((statistics.lost, statistics.dropped.duplicate), (0, 0));
+        assert!(statistics.packets_in >= 75 && statistics.packets_out >= 75, "{statistics:?}");
+        assert!(gateway.events.recv().await.is_none());
+    }
+    plane.stop();
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_not_needed_yet_makes_its_producer_wait_and_a_stop_is_seen_by_it() {
+    let plane = plane(40);
+    let (_phone, gateway) = pair(&plane, Codec::Pcmu, MediaOptions::default());
+    let playing = gateway.control.play(PlayId(9));
+    let chunk = Bytes::from(vec![1; 16_000]);
+    // Two seconds a chunk: the channel fills up long before they are played.
+    let mut accepted = 0;
+    while accepted < 40 && !matches!(playing.try_send(chunk.clone()), Err(TrySendError::Full(_))) {
+        accepted += 1;
+    }
+    assert!((32..=34).contains(&accepted), "{accepted}");
+    gateway.control.stop();
+    playing.closed().await;
+    plane.stop();
+}
+
+#[tokio::test]
+async fn dropping_the_control_closes_the_session_and_rests_its_port() {
+    let plane = plane(40);
+    let before = plane.ports().idle();
+    let (phone, mut gateway) = pair(&plane, Codec::Pcmu, MediaOptions::default());
+    assert_eq!((plane.sessions(), plane.ports().idle()), (2, before - 2));
+    drop(phone);
+    let MediaHandle { control, .. } = &gateway;
+    assert!(control.statistics().await.is_some());
+    drop(gateway.control);
+    // The sender of the events goes with the session.
+    while gateway.events.recv().await.is_some() {}
+    plane.stop();
+    assert_eq!((plane.sessions(), plane.ports().idle()), (0, before));
+}
+
+#[tokio::test]
+async fn when_all_ports_are_taken_there_is_none() {
+    let plane = plane(3);
+    let taken: Vec<ReservedPort> = std::iter::from_fn(|| plane.reserve()).collect();
+    assert!(taken.len() <= 3);
+    assert!(plane.reserve().is_none());
+    plane.stop();
+}
+
+#[tokio::test]
+async fn a_call_over_ipv6_has_rtp_over_ipv6_on_a_plane_for_any_address() {
+    let Ok(peer) = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let first = UdpSocket::bind((HERE, 0)).unwrap().local_addr().unwrap().port().min(60_000) & !1;
+    let plane = MediaPlane::start(MediaSettings {
+        port_range: first..=first + 79,
+        workers: NonZeroUsize::new(1),
+        ..MediaSettings::default()
+    })
+    .unwrap();
+    let port = plane.reserve_at(Ipv6Addr::LOCALHOST.into()).unwrap();
+    let there: SocketAddr = (Ipv6Addr::LOCALHOST, port.port()).into();
+    let negotiated = Negotiated {
+        remote: peer.local_addr().unwrap(),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        telephone_event: None,
+        send: true,
+        receive: true,
+    };
+    let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
+    peer.send_to(&[&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 160]].concat(), there).unwrap();
+    assert!(matches!(handle.events.recv().await, Some(MediaEvent::FirstPacket)));
+    let mut packet = [0; 200];
+    assert_eq!(peer.recv_from(&mut packet).unwrap(), (172, there));
+    plane.stop();
+}
+
+#[tokio::test]
+async fn garbage_strangers_and_floods_on_the_port_leave_the_call_as_it_is() {
+    let plane = plane(40);
+    let port = plane.reserve().unwrap();
+    let there: SocketAddr = (HERE, port.port()).into();
+    let peer = UdpSocket::bind((HERE, 0)).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let negotiated = Negotiated {
+        remote: peer.local_addr().unwrap(),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        telephone_event: Some(101),
+        send: true,
+        receive: true,
+    };
+    let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
+    let stranger = UdpSocket::bind((HERE, 0)).unwrap();
+    // The peer is known from here on.
+    peer.send_to(&[&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 160]].concat(), there).unwrap();
+    assert!(matches!(handle.events.recv().await, Some(MediaEvent::FirstPacket)));
+    for length in [0, 1, 11, 12, 19, 172, 2047, 2048, 9000, 65_507] {
+        let junk: Vec<u8> = (0..length).map(|n| (n * 31 % 256) as u8).collect();
+        peer.send_to(&junk, there).unwrap();
+        stranger.send_to(&junk, there).unwrap();
+    }
+    for n in 0..5000_u32 {
+        stranger.send_to(&[0x80, 0, 0, n as u8, 0, 0, 0, 0, 0, 0, 0, 9, 1, 1], there).unwrap();
+    }
+    // A key after all that is still heard, once.
+    for n in 0..3 {
+        peer.send_to(&[0x80, 101, 0, 2 + n, 0, 0, 9, 0, 0, 0, 0, 1, 7, 0x8A, 1, 0], there).unwrap();
+    }
+    // The flood may have filled the socket: keep telling until it has got through.
+    let key = loop {
+        tokio::select! {
+            event = handle.events.recv() => break event,
+            _ = handle.audio.recv() => {
+                peer.send_to(&[0x80, 101, 0, 9, 0, 0, 9, 0, 0, 0, 0, 1, 7, 0x8A, 1, 0], there).unwrap();
+            }
+        }
+    };
+    assert!(matches!(key, Some(MediaEvent::Digit('7'))), "{key:?}");
+    let mut packet = [0; 200];
+    let (length, from) = peer.recv_from(&mut packet).unwrap();
+    assert_eq!((length, from), (172, there));
+    let statistics = handle.control.close().await.unwrap();
+    assert!(statistics.dropped.stranger > 0 && statistics.dropped.not_rtp > 0, "{statistics:?}");
+    plane.stop();
+}
+
+#[tokio::test]
+async fn a_recorded_call_is_a_stereo_file_with_the_caller_left_and_the_assistant_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("2026/call.wav");
+    let plane = plane(40);
+    let options = MediaOptions { recording: Some(path.clone()), ..MediaOptions::default() };
+    let (mut phone, mut gateway) = pair(&plane, Codec::Pcmu, options);
+    let (caller, assistant) = (vec![0x10; 4000], vec![0x90; 4000]);
+    play_and_hear(&mut phone, &mut gateway, &caller, SILENCE).await;
+    play_and_hear(&mut gateway, &mut phone, &assistant, SILENCE).await;
+    plane.stop();
+    let reader = hound::WavReader::open(&path).unwrap();
+    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
+    let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
+    let law = Codec::Pcmu.law();
+    let count = |side: usize, byte| samples.chunks(2).filter(|pair| pair[side] == law.decode(byte)).count();
+    assert_eq!((count(0, 0x10), count(1, 0x90)), (4000, 4000));
+    assert_eq!((count(1, 0x10), count(0, 0x90)), (0, 0));
+    // The question comes before the answer.
+    let first = |side: usize| samples.chunks(2).position(|pair| pair[side].abs() > 100).unwrap();
+    assert!(first(0) < first(1));
+}

@@ -1,0 +1,438 @@
+//! SIP over real sockets on loopback: our UAC calls our UAS, and raw sockets misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod sip_support;
+
+use sip_support::{bare, invite, sdp, settings};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use voice_gateway::net::sip::{Incoming, Listen, SipHandle, bind};
+use voice_gateway::sip::{Dial, DialEvent, LegCommand, LegEvent, Settings, Transport};
+
+struct Station {
+    handle: SipHandle,
+    calls: mpsc::Receiver<Incoming>,
+    udp: SocketAddr,
+    tcp: SocketAddr,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Station {
+    async fn start() -> Self {
+        Self::with(settings()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let listen: Vec<Listen> = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"].iter().map(|l| l.parse().unwrap()).collect();
+        let bound = bind(&listen).await.unwrap();
+        let [(Transport::Udp, udp), (Transport::Tcp, tcp)] = bound.local_addresses()[..] else { panic!() };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (handle, calls) = bound.start(settings, &tracker, stop.clone());
+        Self { handle, calls, udp, tcp, tracker, stop }
+    }
+
+    fn uri(&self, transport: Transport) -> String {
+        let address = if transport == Transport::Udp { self.udp } else { self.tcp };
+        format!("sip:+18882346789@{address};transport={transport}")
+    }
+
+    /// Every task ends: nothing is left running.
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        within_reason(self.tracker.wait()).await;
+    }
+}
+
+/// Fails a test that hangs; no test waits for this long.
+async fn within_reason<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("no answer")
+}
+
+fn dial(uri: String) -> Dial {
+    Dial { uri, from: String::new(), headers: vec![("X-ContactID".into(), "12345".into())], sdp: sdp() }
+}
+
+async fn a_call(transport: Transport) {
+    let (mut gateway, phone) = (Station::start().await, Station::start().await);
+    let mut out = phone.handle.dial(dial(gateway.uri(transport)), None).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    assert_eq!(call.invite.called_number, "+18882346789");
+    assert!(call.invite.headers.contains(&("X-ContactID".into(), "12345".into())));
+    assert_eq!(call.invite.sdp, Some(sdp()));
+    assert!(call.local_ip.is_loopback());
+    assert_eq!((gateway.handle.active(), phone.handle.active()), (1, 1));
+
+    call.leg.command(LegCommand::Ring).await;
+    let headers = vec![("X-Session-Key".to_owned(), "key".to_owned())];
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers }).await;
+    assert_eq!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { sdp: None }));
+    let mut heard = Vec::new();
+    loop {
+        match within_reason(out.event()).await.unwrap() {
+            DialEvent::Provisional { code, .. } => heard.push(code),
+            DialEvent::Answered { sdp: answer, headers } => {
+                assert_eq!(answer, Some(sdp()));
+                assert!(headers.contains(&("X-Session-Key".into(), "key".into())));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, [100, 180]);
+
+    call.leg.command(LegCommand::Bye { headers: vec![("Reason".into(), "SIP;cause=200".into())] }).await;
+    let Some(DialEvent::Bye { headers }) = within_reason(out.event()).await else { panic!("no BYE") };
+    assert!(headers.contains(&("Reason".into(), "SIP;cause=200".into())));
+    assert_eq!(within_reason(out.event()).await, Some(DialEvent::Ended));
+    assert_eq!(within_reason(out.event()).await, None);
+    assert_eq!(within_reason(call.leg.event()).await, Some(LegEvent::Ended));
+    assert_eq!(within_reason(call.leg.event()).await, None);
+    gateway.stop().await;
+    phone.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_over_udp() {
+    a_call(Transport::Udp).await;
+}
+
+#[tokio::test]
+async fn a_call_over_tcp() {
+    a_call(Transport::Tcp).await;
+}
+
+/// A listener on all addresses names itself by the route to the peer, in IPv4 and in IPv6.
+#[tokio::test]
+async fn listeners_on_all_addresses_say_where_they_can_be_reached() {
+    for (listen, from, own) in [("udp:0.0.0.0:0", "127.0.0.1:0", "127.0.0.1"), ("udp:[::]:0", "[::1]:0", "[::1]")] {
+        let Ok(peer) = UdpSocket::bind(from).await else {
+            skipped(&format!("{from} cannot be bound here"));
+            continue;
+        };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let bound = bind(&[listen.parse().unwrap()]).await.unwrap();
+        let port = bound.local_addresses()[0].1.port();
+        let (_handle, mut calls) = bound.start(settings(), &tracker, stop.clone());
+        let to: SocketAddr = format!("{own}:{port}").parse().unwrap();
+        peer.send_to(invite("c", "z9hG4bK1", 1, "").as_bytes(), to).await.unwrap();
+        let call = within_reason(calls.recv()).await.unwrap();
+        assert_eq!(call.local_ip, to.ip());
+        call.leg.command(LegCommand::Ring).await;
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let (length, _) = within_reason(peer.recv_from(&mut buffer)).await.unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with("SIP/2.0 180") {
+                assert!(text.contains(&format!("Contact: <sip:voice-gateway@{to}>\r\n")), "{text}");
+                break;
+            }
+        }
+        drop(call);
+        stop.cancel();
+        tracker.close();
+        within_reason(tracker.wait()).await;
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+#[tokio::test]
+async fn a_hundred_calls_at_once() {
+    let (mut gateway, phone) = (Station::start().await, Station::start().await);
+    let uri = gateway.uri(Transport::Udp);
+    let app = tokio_util::task::TaskTracker::new();
+    app.spawn({
+        let app = app.clone();
+        async move {
+            while let Some(mut call) = gateway.calls.recv().await {
+                app.spawn(async move {
+                    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+                    while let Some(event) = call.leg.event().await {
+                        if event == (LegEvent::Acknowledged { sdp: None }) {
+                            call.leg.command(LegCommand::Bye { headers: Vec::new() }).await;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    let mut legs = Vec::new();
+    for _ in 0..100 {
+        legs.push(phone.handle.dial(dial(uri.clone()), None).await.unwrap());
+    }
+    for mut leg in legs {
+        let mut answered = false;
+        while let Some(event) = within_reason(leg.event()).await {
+            answered |= matches!(event, DialEvent::Answered { .. });
+        }
+        assert!(answered);
+    }
+    assert_eq!(phone.handle.active(), 0);
+    phone.stop().await;
+    gateway.stop.cancel();
+    app.close();
+    gateway.tracker.close();
+    within_reason(gateway.tracker.wait()).await;
+    within_reason(app.wait()).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_call_and_a_refused_one() {
+    let (mut gateway, phone) = (Station::start().await, Station::start().await);
+    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    out.cancel().await;
+    assert_eq!(within_reason(call.leg.event()).await, Some(LegEvent::Cancelled));
+    let mut last = None;
+    while let Some(event) = within_reason(out.event()).await {
+        if let DialEvent::Refused { code, .. } = event {
+            last = Some(code);
+        }
+    }
+    assert_eq!(last, Some(487));
+
+    gateway.handle.drain(true);
+    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Tcp)), None).await.unwrap();
+    let Some(DialEvent::Refused { code, headers, .. }) = within_reason(out.event()).await else { panic!() };
+    assert_eq!(code, 503);
+    assert!(headers.iter().any(|(name, _)| name == "Retry-After"));
+    gateway.stop().await;
+    phone.stop().await;
+}
+
+#[tokio::test]
+async fn a_leg_that_is_dropped_strands_nobody() {
+    let (mut gateway, phone) = (Station::start().await, Station::start().await);
+    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    drop(within_reason(gateway.calls.recv()).await.unwrap());
+    let mut codes = Vec::new();
+    while let Some(event) = within_reason(out.event()).await {
+        if let DialEvent::Refused { code, .. } = event {
+            codes.push(code);
+        }
+    }
+    assert_eq!(codes, [500]);
+
+    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+    assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
+    drop(call);
+    let mut ended_by_bye = false;
+    while let Some(event) = within_reason(out.event()).await {
+        ended_by_bye |= matches!(event, DialEvent::Bye { .. });
+    }
+    assert!(ended_by_bye);
+    gateway.stop().await;
+    phone.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_hangs_up_on_everybody() {
+    let (mut gateway, phone) = (Station::start().await, Station::start().await);
+    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Tcp)), None).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+    assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
+    gateway.stop().await;
+    let mut ended_by_bye = false;
+    while let Some(event) = within_reason(out.event()).await {
+        ended_by_bye |= matches!(event, DialEvent::Bye { .. });
+    }
+    assert!(ended_by_bye);
+    phone.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_listen_is_ended() {
+    let mut gateway = Station::start().await;
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = vec![0; 65_536];
+    // Our BYE goes to Contact: the peer must be where it says.
+    let here = peer.local_addr().unwrap().to_string();
+    peer.send_to(invite("c", "z9hG4bK1", 1, "").replace("127.0.0.1:5070", &here).as_bytes(), gateway.udp)
+        .await
+        .unwrap();
+    let call = within_reason(gateway.calls.recv()).await.unwrap();
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+    let tag = loop {
+        let (length, _) = within_reason(peer.recv_from(&mut buffer)).await.unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.starts_with("SIP/2.0 200") {
+            let to = text.lines().find(|line| line.starts_with("To:")).unwrap();
+            break to.rsplit_once("tag=").unwrap().1.to_owned();
+        }
+    };
+    peer.send_to(sip_support::within("ACK", "c", "z9hG4bKa", 1, &tag, "", "").as_bytes(), gateway.udp).await.unwrap();
+    let kind = "Content-Type: application/dtmf\r\n";
+    let mut bye = None;
+    for cseq in 2..100 {
+        let info = sip_support::within("INFO", "c", &format!("z9hG4bK{cseq}"), cseq, &tag, kind, "5");
+        peer.send_to(info.as_bytes(), gateway.udp).await.unwrap();
+        let (length, _) = within_reason(peer.recv_from(&mut buffer)).await.unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.starts_with("BYE") {
+            bye = Some(cseq);
+            break;
+        }
+    }
+    // The ACK and 31 keys fill the queue of 32; one more is too much.
+    assert!(bye.is_some_and(|cseq| (33..=36).contains(&cseq)), "{bye:?}");
+    drop(call);
+    gateway.stop().await;
+}
+
+async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = within_reason(stream.read(&mut buffer)).await.unwrap();
+        seen.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if text.contains(wanted) || length == 0 {
+            return text;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_framed_pinged_and_closed_when_it_cannot_be_read() {
+    let gateway = Station::start().await;
+    let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
+    let options = |id: &str| bare("OPTIONS", id, &format!("z9hG4bK{id}"), 1, "").replace("UDP", "TCP");
+    // Two requests and a half in one write, the rest behind it.
+    let (a, b, c) = (options("aaa"), options("bbb"), options("ccc"));
+    let (c1, c2) = c.split_at(40);
+    stream.write_all(format!("\r\n{a}{b}{c1}").as_bytes()).await.unwrap();
+    let text = read_until(&mut stream, "Call-ID: bbb").await;
+    assert!(text.contains("Call-ID: aaa") && !text.contains("Call-ID: ccc"), "{text}");
+    stream.write_all(c2.as_bytes()).await.unwrap();
+    read_until(&mut stream, "Call-ID: ccc").await;
+    stream.write_all(b"\r\n\r\n").await.unwrap();
+    let mut pong = [0; 2];
+    within_reason(stream.read_exact(&mut pong)).await.unwrap();
+    assert_eq!(&pong, b"\r\n");
+    let negative = options("ddd").replace("Content-Length: 0", "Content-Length: -9");
+    stream.write_all(negative.as_bytes()).await.unwrap();
+    let text = read_until(&mut stream, "never").await;
+    assert!(text.starts_with("SIP/2.0 400 Bad Request: Content-Length is not a number"), "{text}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_outlives_the_connection_it_came_by() {
+    let mut gateway = Station::start().await;
+    let mut first = TcpStream::connect(gateway.tcp).await.unwrap();
+    first.write_all(invite("c", "z9hG4bK1", 1, "").as_bytes()).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+    let text = read_until(&mut first, "m=audio").await;
+    let to = text.lines().rfind(|line| line.starts_with("To:")).unwrap();
+    let tag = to.rsplit_once("tag=").unwrap().1;
+    drop(first);
+    let mut second = TcpStream::connect(gateway.tcp).await.unwrap();
+    second.write_all(sip_support::within("ACK", "c", "z9hG4bKa", 1, tag, "", "").as_bytes()).await.unwrap();
+    second.write_all(sip_support::within("INFO", "c", "z9hG4bKi", 2, tag, "", "").as_bytes()).await.unwrap();
+    read_until(&mut second, "CSeq: 2 INFO").await;
+    assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
+    call.leg.command(LegCommand::Bye { headers: Vec::new() }).await;
+    assert!(read_until(&mut second, "BYE sip:").await.contains("BYE sip:a@127.0.0.1:5070 SIP/2.0"));
+    drop(second);
+    assert_eq!(within_reason(call.leg.event()).await, Some(LegEvent::Ended), "the BYE's connection is gone");
+    gateway.stop().await;
+}
+
+/// The peer names itself by a host name; once its connection is gone our BYE goes to where it listens.
+#[tokio::test]
+async fn a_connection_that_is_gone_is_opened_to_the_port_in_sent_by() {
+    let mut gateway = Station::start().await;
+    let home = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let named = format!("pbx.example.com:{}", home.local_addr().unwrap().port());
+    let text =
+        |text: String| text.replace("UDP 127.0.0.1:5070", &format!("TCP {named}")).replace("a@127.0.0.1:5070", "a@pbx");
+    let mut first = TcpStream::connect(gateway.tcp).await.unwrap();
+    first.write_all(text(invite("c", "z9hG4bK1", 1, "")).as_bytes()).await.unwrap();
+    let mut call = within_reason(gateway.calls.recv()).await.unwrap();
+    call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
+    let answer = read_until(&mut first, "m=audio").await;
+    let to = answer.lines().rfind(|line| line.starts_with("To:")).unwrap();
+    let ack = sip_support::within("ACK", "c", "z9hG4bKa", 1, to.rsplit_once("tag=").unwrap().1, "", "");
+    first.write_all(text(ack).as_bytes()).await.unwrap();
+    assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
+    // The gateway closes its end behind ours: then it knows.
+    first.shutdown().await.unwrap();
+    read_until(&mut first, "never").await;
+    call.leg.command(LegCommand::Bye { headers: Vec::new() }).await;
+    let (mut second, _) = within_reason(home.accept()).await.unwrap();
+    assert!(read_until(&mut second, "\r\n\r\n").await.starts_with("BYE sip:a@pbx SIP/2.0"));
+    drop((second, call));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn connections_of_one_source_are_bounded_and_others_still_served() {
+    let gateway = Station::start().await;
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
+        stream.write_all(b"\r\n\r\n").await.ok();
+        let mut pong = [0; 2];
+        match within_reason(stream.read_exact(&mut pong)).await {
+            Ok(_) => open.push(stream),
+            Err(_) => refused += 1,
+        }
+    }
+    assert_eq!((open.len(), refused), (256, 44));
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    udp.send_to(bare("OPTIONS", "c", "z9hG4bK1", 1, "").as_bytes(), gateway.udp).await.unwrap();
+    let mut buffer = [0; 2048];
+    let (length, _) = within_reason(udp.recv_from(&mut buffer)).await.unwrap();
+    assert!(buffer[..length].starts_with(b"SIP/2.0 200"));
+    gateway.stop().await;
+}
+
+/// Who is not in `sip.allow_from` cannot even open a connection, and hears no more than the 403s of a second's bucket.
+#[tokio::test]
+async fn strangers_have_no_connection_and_few_answers() {
+    let gateway = Station::with(Settings { allow_from: vec!["192.0.2.0/24".parse().unwrap()], ..settings() }).await;
+    let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
+    stream.write_all(bare("OPTIONS", "t", "z9hG4bKt", 1, "").replace("UDP", "TCP").as_bytes()).await.ok();
+    let mut buffer = [0; 2048];
+    assert!(matches!(within_reason(stream.read(&mut buffer)).await, Ok(0) | Err(_)), "closed without a word");
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    udp.send_to(bare("OPTIONS", "c", "z9hG4bK1", 1, "").as_bytes(), gateway.udp).await.unwrap();
+    let (length, _) = within_reason(udp.recv_from(&mut buffer)).await.unwrap();
+    assert!(buffer[..length].starts_with(b"SIP/2.0 403"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_reached_or_named_is_said() {
+    let phone = Station::start().await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let uri = format!("sip:x@{nobody};transport=tcp");
+    let mut out = phone.handle.dial(dial(uri), None).await.unwrap();
+    let Some(DialEvent::Refused { code: 503, .. }) = within_reason(out.event()).await else { panic!() };
+    assert_eq!(within_reason(out.event()).await, Some(DialEvent::Ended));
+    for (uri, what) in [
+        ("tel:+1555", "only sip: URIs"),
+        ("sip:x@127.0.0.1;transport=tls", "transport"),
+        ("sip:x@[::1]", "no such listener"),
+        ("nonsense", "scheme"),
+    ] {
+        let error = phone.handle.dial(dial(uri.to_owned()), None).await.unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    phone.stop().await;
+}

@@ -1,0 +1,407 @@
+//! The UAS, request by request: what it answers, what the call hears of it, who is let in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod sip_support;
+
+use sip_support::{Desk, SDP, bare, codes, invite, requests, sdp, settings, tag_of, within};
+use std::time::Duration;
+use voice_gateway::sip::message::{Message, Method};
+use voice_gateway::sip::{LegCommand, LegEvent};
+
+fn answer() -> LegCommand {
+    LegCommand::Answer { sdp: sdp(), headers: Vec::new() }
+}
+
+fn sdp_text() -> &'static str {
+    std::str::from_utf8(SDP).unwrap()
+}
+
+const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
+
+#[test]
+fn an_invite_is_tried_at_once_and_told_to_the_call_as_it_was() {
+    let mut desk = Desk::new(settings());
+    let more = "X-ContactID: \r\n  12345  \r\nP-Asserted-Identity: <sip:+1777@h>\r\n";
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK1", 1, more)), [100]);
+    let (_, told) = &desk.invites[0];
+    assert_eq!((told.call_id.as_str(), told.caller_number.as_str()), ("c", "+1777"));
+    assert_eq!(
+        (told.called_number.as_str(), told.request_uri.as_str()),
+        ("+18882346789", "sip:+18882346789@127.0.0.2")
+    );
+    assert!(told.headers.contains(&("X-ContactID".into(), "12345".into())), "{:?}", told.headers);
+    assert_eq!(told.headers[0].0, "Via");
+    assert_eq!(told.sdp.as_deref(), Some(SDP));
+    assert_eq!(told.source, Some("127.0.0.1:5070".parse().unwrap()));
+    assert!(!format!("{told:?}").contains("1777"), "numbers stay out of Debug");
+}
+
+#[test]
+fn answers_carry_what_a_dialog_needs() {
+    let mut desk = Desk::new(settings());
+    desk.receive(&invite("c", "z9hG4bK1", 1, "Record-Route: <sip:192.0.2.1;lr>\r\n"));
+    let ringing = desk.order(LegCommand::Ring);
+    let headers = vec![
+        ("X-Session-Key".to_owned(), "abc".to_owned()),
+        ("X-Bad".to_owned(), "1\r\nVia: evil".to_owned()),
+        ("To".to_owned(), "evil".to_owned()),
+    ];
+    let ok = desk.order(LegCommand::Answer { sdp: sdp(), headers });
+    for (messages, code) in [(&ringing, 180), (&ok, 200)] {
+        let [Message::Response(response)] = messages.as_slice() else { panic!("{messages:?}") };
+        assert_eq!(response.code, code);
+        let first = |name| response.headers.first(name);
+        assert_eq!(first("Contact"), Some("<sip:voice-gateway@127.0.0.2:5060>"));
+        assert_eq!(first("Record-Route"), Some("<sip:192.0.2.1;lr>"));
+        assert_eq!(first("Via"), Some("SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK1;received=127.0.0.1;rport=5070"));
+        assert!(first("Allow").is_some_and(|allow| allow.contains("BYE")));
+        assert!(first("Server").is_some_and(|server| server.starts_with("voice-gateway/")));
+        assert_eq!(response.headers.count("To"), 1);
+        assert_eq!(response.headers.count("Via"), 1);
+    }
+    let [Message::Response(ok)] = ok.as_slice() else { panic!() };
+    assert_eq!(ok.headers.first("X-Session-Key"), Some("abc"));
+    assert_eq!(ok.headers.first("X-Bad"), Some("1Via: evil"));
+    assert_eq!((ok.headers.first("Content-Type"), &ok.body[..]), (Some("application/sdp"), SDP));
+}
+
+#[test]
+fn a_retransmitted_invite_gets_the_last_response_again_and_no_second_call() {
+    let mut desk = Desk::new(settings());
+    let text = invite("c", "z9hG4bK1", 1, "");
+    assert_eq!(desk.codes(&text), [100]);
+    assert_eq!(desk.codes(&text), [100]);
+    desk.order(LegCommand::Ring);
+    assert_eq!(desk.codes(&text), [180]);
+    desk.order(answer());
+    assert_eq!(desk.codes(&text), [200]);
+    assert_eq!(desk.invites.len(), 1);
+}
+
+#[test]
+fn the_same_invite_by_another_way_is_merged() {
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    let response = desk.response(&invite("c", "z9hG4bK2", 1, ""));
+    assert_eq!(response.code, 482);
+    assert!(!tag_of(&response).is_empty());
+    assert_eq!(desk.codes(&invite("d", "z9hG4bK3", 1, "")), [100]);
+    assert_eq!(desk.invites.len(), 2);
+    // Once the first is over and forgotten nothing is merged any more.
+    desk.wait(Duration::from_secs(400));
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK4", 1, "")), [100]);
+}
+
+#[test]
+fn a_proxy_may_try_again_what_was_refused_but_not_what_was_answered() {
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    desk.order(LegCommand::Reject { code: 486, reason: String::new(), headers: Vec::new() });
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK2", 1, "")), [100], "a new branch is a new try");
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK1", 1, "")), [486], "the old one is a retransmission");
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK3", 1, "")), [482], "merged with the second");
+    desk.order(answer());
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK4", 1, "")), [482]);
+}
+
+#[test]
+fn a_refusal_is_repeated_until_its_ack() {
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    let refused = desk.order(LegCommand::Reject {
+        code: 488,
+        reason: String::new(),
+        headers: vec![("Warning".into(), "305 gw \"no codec\"".into())],
+    });
+    let [Message::Response(refused)] = refused.as_slice() else { panic!() };
+    assert_eq!((refused.code, refused.headers.first("Warning")), (488, Some("305 gw \"no codec\"")));
+    assert_eq!(desk.events, [LegEvent::Ended]);
+    assert_eq!(codes(&desk.wait(Duration::from_secs(2))), [488, 488]);
+    let ack = bare("ACK", "c", "z9hG4bK1", 1, "");
+    assert!(desk.receive(&ack).is_empty());
+    assert!(desk.wait(Duration::from_secs(60)).is_empty());
+    assert_eq!((desk.endpoint.active(), desk.endpoint.transactions()), (0, 0));
+}
+
+#[test]
+fn requests_within_the_dialog_keep_their_order() {
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    let info = |branch: &str, cseq| within("INFO", "c", branch, cseq, &tag, "", "");
+    assert_eq!(desk.codes(&info("z9hG4bKa", 9)), [200]);
+    assert_eq!(desk.codes(&info("z9hG4bKb", 8)), [500]);
+    assert_eq!(desk.codes(&info("z9hG4bKc", 90)), [200]);
+    let retransmitted = info("z9hG4bKa", 9);
+    assert_eq!(desk.codes(&retransmitted), [200], "a retransmission is no old request");
+    let stranger = within("INFO", "c", "z9hG4bKd", 91, &tag, "", "").replace("tag=caller", "tag=other");
+    assert_eq!(desk.codes(&stranger), [481]);
+    assert_eq!(desk.codes(&within("INFO", "c", "z9hG4bKe", 91, "unknown", "", "")), [481]);
+}
+
+#[test]
+fn bye_ends_the_call_before_the_ack_too_and_its_retransmission_is_answered() {
+    for acknowledged in [true, false] {
+        let mut desk = Desk::new(settings());
+        let tag = if acknowledged {
+            desk.establish("c")
+        } else {
+            desk.codes(&invite("c", "z9hG4bKinv", 1, ""));
+            let [Message::Response(ok)] = &desk.order(answer())[..] else { panic!() };
+            tag_of(ok)
+        };
+        let bye = within("BYE", "c", "z9hG4bKbye", 2, &tag, "Reason: Q.850;cause=16\r\n", "");
+        assert_eq!(desk.codes(&bye), [200]);
+        assert_eq!(desk.codes(&bye), [200]);
+        let end = [LegEvent::Bye { reason: Some("Q.850;cause=16".into()) }, LegEvent::Ended];
+        assert_eq!(desk.events[usize::from(acknowledged)..], end);
+        assert_eq!(desk.codes(&within("BYE", "c", "z9hG4bKnew", 3, &tag, "", "")), [481]);
+        assert!(desk.wait(Duration::from_secs(60)).is_empty(), "the 2xx is no longer repeated");
+        assert_eq!((desk.endpoint.active(), desk.endpoint.transactions()), (0, 0));
+    }
+}
+
+#[test]
+fn bye_before_the_answer_ends_the_invite_with_487() {
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    let [Message::Response(ringing)] = &desk.order(LegCommand::Ring)[..] else { panic!() };
+    let bye = within("BYE", "c", "z9hG4bKbye", 2, &tag_of(ringing), "", "");
+    assert_eq!(desk.codes(&bye), [200, 487]);
+    assert_eq!(desk.events, [LegEvent::Cancelled, LegEvent::Ended]);
+}
+
+#[test]
+fn cancel_has_effect_only_before_the_final_answer() {
+    let mut desk = Desk::new(settings());
+    let cancel = bare("CANCEL", "c", "z9hG4bK1", 1, "");
+    assert_eq!(desk.codes(&cancel), [481]);
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    assert_eq!(desk.codes(&cancel), [200, 487]);
+    assert_eq!(desk.codes(&cancel), [200]);
+    assert_eq!(desk.events, [LegEvent::Cancelled, LegEvent::Ended]);
+    assert!(desk.order(answer()).is_empty(), "the answer came too late");
+
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    let [Message::Response(ok)] = &desk.order(answer())[..] else { panic!() };
+    let cancelled = desk.response(&cancel);
+    assert_eq!((cancelled.code, tag_of(&cancelled)), (200, tag_of(ok)));
+    assert!(desk.events.is_empty());
+}
+
+#[test]
+fn keys_by_info_are_heard_and_other_bodies_refused() {
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    let info = |cseq: u32, media: &str, body: &str| {
+        within("INFO", "c", &format!("z9hG4bK{cseq}"), cseq, &tag, &format!("Content-Type: {media}\r\n"), body)
+    };
+    assert_eq!(desk.codes(&info(2, "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n")), [200]);
+    assert_eq!(desk.codes(&info(2, "application/dtmf-relay", "Signal=5\r\nDuration=160\r\n")), [200]);
+    assert_eq!(desk.codes(&info(3, "application/dtmf", "#")), [200]);
+    let refused = desk.response(&info(4, "text/plain", "hello"));
+    assert_eq!(
+        (refused.code, refused.headers.first("Accept")),
+        (415, Some("application/dtmf-relay, application/dtmf"))
+    );
+    assert_eq!(desk.events[1..], [LegEvent::InfoDigit('5'), LegEvent::InfoDigit('#')]);
+}
+
+#[test]
+fn a_reinvite_is_the_calls_to_answer_and_one_at_a_time() {
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    let reinvite = |cseq: u32| within("INVITE", "c", &format!("z9hG4bK{cseq}"), cseq, &tag, SDP_TYPE, sdp_text());
+    assert_eq!(desk.codes(&reinvite(2)), [100]);
+    assert_eq!(desk.events.last(), Some(&LegEvent::Reinvite { sdp: Some(sdp()) }));
+    let busy = desk.response(&reinvite(3));
+    assert_eq!(busy.code, 500);
+    assert!(busy.headers.first("Retry-After").unwrap().parse::<u32>().unwrap() <= 10);
+    assert_eq!(desk.response(&reinvite(3)), busy);
+    assert_eq!(codes(&desk.wait(Duration::from_millis(600))), [500], "repeated until its ACK");
+    assert!(desk.receive(&within("ACK", "c", "z9hG4bK3", 3, &tag, "", "")).is_empty());
+    assert!(desk.wait(Duration::from_secs(4)).is_empty());
+    let update = within("UPDATE", "c", "z9hG4bKu", 4, &tag, SDP_TYPE, sdp_text());
+    assert_eq!(desk.response(&update).code, 500);
+    assert_eq!(codes(&desk.order(LegCommand::AnswerReinvite { sdp: sdp() })), [200]);
+    assert_eq!(codes(&desk.wait(Duration::from_millis(600))), [200], "repeated until its ACK");
+    let before = desk.events.len();
+    desk.receive(&within("ACK", "c", "z9hG4bKa", 2, &tag, "", ""));
+    assert_eq!(desk.events[before..], [LegEvent::Acknowledged { sdp: None }]);
+    assert!(desk.wait(Duration::from_secs(40)).is_empty());
+    assert_eq!(desk.codes(&reinvite(5)), [100]);
+    assert_eq!(codes(&desk.order(LegCommand::RejectReinvite { code: 488, headers: Vec::new() })), [488]);
+    assert_eq!(desk.endpoint.active(), 1);
+}
+
+#[test]
+fn a_reinvite_that_is_never_acknowledged_ends_the_call_and_a_cancelled_one_does_not() {
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    desk.codes(&within("INVITE", "c", "z9hG4bK2", 2, &tag, SDP_TYPE, sdp_text()));
+    assert_eq!(desk.codes(&within("CANCEL", "c", "z9hG4bK2", 2, &tag, "", "")), [200, 487]);
+    assert!(desk.order(LegCommand::AnswerReinvite { sdp: sdp() }).is_empty());
+    desk.receive(&within("ACK", "c", "z9hG4bK2", 2, &tag, "", ""));
+    desk.codes(&within("INVITE", "c", "z9hG4bK3", 3, &tag, SDP_TYPE, sdp_text()));
+    desk.order(LegCommand::AnswerReinvite { sdp: sdp() });
+    let sent = desk.wait(Duration::from_secs(32));
+    assert_eq!(requests(&sent)[0].method, Method::Bye);
+    assert_eq!(desk.events.last(), Some(&LegEvent::NeverAcknowledged));
+}
+
+#[test]
+fn a_reinvite_that_the_end_overtakes_gets_487() {
+    let reinvite = |tag: &str| within("INVITE", "c", "z9hG4bK2", 2, tag, SDP_TYPE, sdp_text());
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    desk.codes(&reinvite(&tag));
+    assert_eq!(desk.codes(&within("BYE", "c", "z9hG4bK3", 3, &tag, "", "")), [200, 487]);
+
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    desk.codes(&reinvite(&tag));
+    let sent = desk.order(LegCommand::Bye { headers: Vec::new() });
+    assert_eq!((codes(&sent), requests(&sent)[0].method.clone()), (vec![487, 0], Method::Bye));
+    assert_eq!(desk.codes(&within("INFO", "c", "z9hG4bK4", 4, &tag, "", "")), [481], "the dialog is over for us");
+    assert_eq!(desk.codes(&within("BYE", "c", "z9hG4bK5", 5, &tag, "", "")), [200], "but theirs may cross ours");
+    assert_eq!(desk.events.last(), Some(&LegEvent::Ended));
+}
+
+#[test]
+fn a_late_offer_is_ours_to_make_and_blocks_other_offers() {
+    let mut desk = Desk::new(settings());
+    assert_eq!(desk.codes(&bare("INVITE", "c", "z9hG4bK1", 1, "Contact: <sip:a@127.0.0.1:5070>\r\n")), [100]);
+    assert_eq!(desk.invites[0].1.sdp, None);
+    let [Message::Response(ok)] = &desk.order(answer())[..] else { panic!() };
+    let tag = tag_of(ok);
+    let update = within("UPDATE", "c", "z9hG4bKu", 2, &tag, SDP_TYPE, sdp_text());
+    assert_eq!(desk.response(&update).code, 491);
+    let glare = within("INVITE", "c", "z9hG4bKg", 2, &tag, SDP_TYPE, sdp_text()).replace("CSeq: 2", "CSeq: 3");
+    assert_eq!(desk.codes(&glare), [491]);
+    desk.receive(&within("ACK", "c", "z9hG4bKa", 1, &tag, SDP_TYPE, sdp_text()));
+    assert_eq!(desk.events, [LegEvent::Acknowledged { sdp: Some(sdp()) }]);
+    assert_eq!(desk.codes(&glare), [491], "the offer has its answer now, the retransmission its old one");
+    desk.receive(&within("ACK", "c", "z9hG4bKg", 3, &tag, "", ""));
+    assert!(desk.wait(Duration::from_secs(4)).is_empty(), "the refusal is acknowledged");
+    let update = within("UPDATE", "c", "z9hG4bKv", 3, &tag, SDP_TYPE, sdp_text());
+    assert!(desk.receive(&update).is_empty());
+    assert_eq!(codes(&desk.order(LegCommand::AnswerReinvite { sdp: sdp() })), [200]);
+    let refresh = within("UPDATE", "c", "z9hG4bKw", 4, &tag, "", "");
+    assert_eq!(desk.codes(&refresh), [200], "without an offer it only refreshes");
+}
+
+#[test]
+fn an_invite_behind_an_answered_one_counts_as_its_ack() {
+    let mut desk = Desk::new(settings());
+    desk.codes(&invite("c", "z9hG4bK1", 1, ""));
+    let [Message::Response(ok)] = &desk.order(answer())[..] else { panic!() };
+    let reinvite = within("INVITE", "c", "z9hG4bK2", 2, &tag_of(ok), SDP_TYPE, sdp_text());
+    assert_eq!(desk.codes(&reinvite), [100]);
+    assert!(matches!(desk.events[..], [LegEvent::Acknowledged { sdp: None }, LegEvent::Reinvite { .. }]));
+}
+
+#[test]
+fn our_bye_follows_the_route_set_and_carries_the_calls_headers() {
+    let mut desk = Desk::new(settings());
+    let more = "Record-Route: <sip:127.0.0.9:5090;lr>\r\nRecord-Route: <sip:p2.example.com;lr>\r\n";
+    desk.codes(&invite("c", "z9hG4bK1", 1, more));
+    let [Message::Response(ok)] = &desk.order(answer())[..] else { panic!() };
+    let tag = tag_of(ok);
+    desk.receive(&within("ACK", "c", "z9hG4bKa", 1, &tag, "", ""));
+    let bye = desk.order(LegCommand::Bye { headers: vec![("Reason".into(), "SIP;cause=500".into())] });
+    let [bye] = requests(&bye).try_into().unwrap();
+    assert_eq!((bye.method, bye.uri.as_str()), (Method::Bye, "sip:a@127.0.0.1:5070"));
+    assert_eq!(bye.headers.list("Route"), ["<sip:127.0.0.9:5090;lr>", "<sip:p2.example.com;lr>"]);
+    assert_eq!(bye.headers.first("Reason"), Some("SIP;cause=500"));
+    assert_eq!(desk.sent[0].0.remote, "127.0.0.9:5090".parse().unwrap());
+    let via = bye.headers.first("Via").unwrap().to_owned();
+    let ok = format!(
+        "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: c\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        bye.headers.first("From").unwrap(),
+        bye.headers.first("To").unwrap()
+    );
+    assert!(desk.receive(&ok).is_empty());
+    assert_eq!(desk.events.last(), Some(&LegEvent::Ended));
+}
+
+#[test]
+fn an_unanswered_bye_ends_the_leg_after_64_t1() {
+    let mut desk = Desk::new(settings());
+    desk.establish("c");
+    desk.order(LegCommand::Bye { headers: Vec::new() });
+    desk.wait(Duration::from_secs(31));
+    assert_eq!(desk.endpoint.active(), 1);
+    desk.wait(Duration::from_secs(2));
+    assert_eq!(desk.events.last(), Some(&LegEvent::Ended));
+    assert_eq!((desk.endpoint.active(), desk.endpoint.transactions()), (0, 0));
+}
+
+#[test]
+fn methods_and_extensions_get_their_codes() {
+    let mut desk = Desk::new(settings());
+    for (text, code, header, value) in [
+        (bare("OPTIONS", "a", "z9hG4bK1", 1, ""), 200, "Accept", "application/sdp"),
+        (bare("REGISTER", "b", "z9hG4bK2", 1, ""), 405, "Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"),
+        (bare("NEWMETHOD", "c", "z9hG4bK3", 1, ""), 501, "Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"),
+        (bare("BYE", "d", "z9hG4bK4", 1, ""), 481, "CSeq", "1 BYE"),
+        (invite("e", "z9hG4bK5", 1, "Require: 100rel, foo\r\n"), 420, "Unsupported", "100rel, foo"),
+        (invite("f", "z9hG4bK6", 1, "Content-Encoding: gzip\r\n"), 415, "Accept-Encoding", "identity"),
+        (invite("g", "z9hG4bK7", 1, "Accept: text/plain\r\n"), 406, "Accept", "application/sdp"),
+        (invite("h", "z9hG4bK8", 1, "").replace("application/sdp", "text/plain"), 415, "Accept", "application/sdp"),
+        (invite("i", "z9hG4bK9", 1, "").replace("INVITE sip:", "INVITE http:"), 416, "CSeq", "1 INVITE"),
+        (bare("OPTIONS", "j", "z9hG4bKa", 1, "").replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE"), 400, "CSeq", "1 INVITE"),
+    ] {
+        let response = desk.response(&text);
+        assert_eq!((response.code, response.headers.first(header)), (code, Some(value)), "{text}");
+        assert_eq!(desk.response(&text), response, "a retransmission gets the same answer");
+    }
+    assert!(desk.invites.is_empty());
+    assert_eq!(desk.endpoint.transactions(), 0, "refusing keeps nothing");
+    let malformed = desk.response(&invite("k", "z9hG4bKb", 1, "Call-ID: k2\r\n"));
+    assert_eq!((malformed.code, malformed.reason.as_str()), (400, "Bad Request: more than one Call-ID"));
+    assert_eq!(desk.codes(&invite("l", "z9hG4bKc", 1, "Accept: text/plain, application/*;q=0.1\r\n")), [100]);
+    assert_eq!(desk.codes(&invite("m", "z9hG4bKd", 1, "").replace("Max-Forwards: 70", "Max-Forwards: 0")), [100]);
+}
+
+#[test]
+fn acks_and_stray_responses_and_noise_are_never_answered() {
+    let mut desk = Desk::new(settings());
+    for text in [
+        bare("ACK", "c", "z9hG4bK1", 1, ""),
+        bare("ACK", "c", "z9hG4bK1", 1, "").replace("CSeq: 1 ACK", "CSeq: x"),
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nCSeq: 1 BYE\r\n\r\n".to_owned(),
+        "\r\n\r\n".to_owned(),
+        "\0".to_owned(),
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "\u{0}\u{1}\u{0}\u{0}!\u{12}".to_owned(),
+    ] {
+        assert!(desk.receive(&text).is_empty(), "{text:?}");
+    }
+}
+
+#[test]
+fn answers_go_where_the_request_came_from() {
+    let mut desk = Desk::new(settings());
+    let text = bare("OPTIONS", "c", "z9hG4bK1", 1, "");
+    for (via, to) in [
+        ("Via: SIP/2.0/UDP 127.0.0.1:5099;branch=z9hG4bK1;rport", "127.0.0.1:5070"),
+        ("Via: SIP/2.0/UDP 127.0.0.1:5099;branch=z9hG4bK1", "127.0.0.1:5099"),
+        ("Via: SIP/2.0/UDP 10.1.1.1:5099;branch=z9hG4bK1", "127.0.0.1:5070"),
+        ("Via: SIP/2.0/UDP pbx.example.com;branch=z9hG4bK1", "127.0.0.1:5070"),
+    ] {
+        desk.receive(&text.replace("Via: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK1;rport", via));
+        assert_eq!(desk.sent[0].0.remote, to.parse().unwrap(), "{via}");
+    }
+}
+
+#[test]
+fn an_empty_user_is_nobody_in_from_and_wrong_in_the_request_line() {
+    let mut desk = Desk::new(settings());
+    let nobody = invite("c", "z9hG4bK1", 1, "").replace("From: <sip:+1555@h>", "From: <sip:@10.1.1.1>");
+    assert_eq!(desk.codes(&nobody), [100]);
+    assert_eq!(desk.invites[0].1.caller_number, "");
+    let wrong = invite("d", "z9hG4bK2", 1, "").replace("INVITE sip:+18882346789@", "INVITE sip:@");
+    assert_eq!(desk.codes(&wrong), [400]);
+    let empty_tag = desk.response(&bare("OPTIONS", "e", "z9hG4bK3", 1, "").replace("89@h>", "89@h>;tag="));
+    assert_eq!((empty_tag.code, empty_tag.headers.first("To")), (400, Some("<sip:+18882346789@h>;tag=")));
+}
