@@ -256,6 +256,16 @@ impl Faults {
         plan
     }
 
+    /// Whether a request to `path` would meet something worse than latency now. Uses nothing up.
+    pub(super) fn awaits(&self, service: SandboxService, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        self.orders.lock().iter().any(|OrderInForce { order, .. }| {
+            order.service == service
+                && !matches!(order.fault, Fault::Latency { .. } | Fault::NoBye)
+                && order.path.as_ref().is_none_or(|part| path.contains(&part.to_ascii_lowercase()))
+        })
+    }
+
     /// Whether the port of `service` is to be closed.
     pub(super) fn refuses(&self, service: SandboxService) -> bool {
         self.orders
@@ -350,6 +360,19 @@ mod tests {
         let refuse = FaultOrder::new(SandboxService::Iam, Fault::RefuseConnections).times(1);
         assert!(faults.order(refuse).is_err());
         assert!(serde_json::from_str::<FaultOrder>(r#"{"service":"iam","fault":{"kind":"hang"},"tiems":2}"#).is_err());
+    }
+
+    #[test]
+    fn what_awaits_a_request_can_be_asked_without_using_it_up() {
+        let faults = Faults::default();
+        let awaits = || faults.awaits(SandboxService::TextToSpeech, "/instances/i/v1/synthesize");
+        let order = |fault| faults.order(FaultOrder::new(SandboxService::TextToSpeech, fault).times(1)).unwrap();
+        order(Fault::Latency { milliseconds: 5 });
+        faults.order(FaultOrder::new(SandboxService::Assistant, Fault::Hang)).unwrap();
+        faults.order(FaultOrder::new(SandboxService::TextToSpeech, Fault::Hang).on_path("/voices")).unwrap();
+        assert!(!awaits());
+        order(Fault::Status { code: 500 });
+        assert!(awaits() && awaits());
     }
 
     #[test]

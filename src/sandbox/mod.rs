@@ -292,6 +292,7 @@ pub async fn start(
         instance: TEXT_TO_SPEECH_INSTANCE.into(),
         synthesis: options.synthesis,
         events: events.clone(),
+        faults: Arc::clone(&sandbox.faults),
         tracker: tracker.clone(),
         shutdown: shutdown.clone(),
     };

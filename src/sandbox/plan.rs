@@ -22,6 +22,11 @@ impl Plan {
         }
     }
 
+    /// Whether nothing but latency befalls the request.
+    pub(super) fn is_clear(&self) -> bool {
+        self.outcome.is_none()
+    }
+
     /// Whether tokens count as expired (or are handed out expired).
     pub(super) fn expires_tokens(&self) -> bool {
         self.outcome == Some(Fault::ExpiredTokens)
