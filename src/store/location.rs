@@ -1,10 +1,10 @@
 //! `history.store`: where the store is, how it is opened, and what can be wrong with that.
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,7 +107,7 @@ impl Location {
         private_file(&self.path).map_err(|source| refused(&self.path, source))?;
         let opening = |source| StoreError::Open { path: self.path.clone(), source };
         let mut connection = self.reopen().connect().await.map_err(opening)?;
-        let migrated = MIGRATIONS.run(&mut connection).await;
+        let migrated = migrations().run(&mut connection).await;
         migrated.map_err(|source| StoreError::Migrate { path: self.path.clone(), source })?;
         Ok(connection)
     }
@@ -153,7 +153,18 @@ fn private_file(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+/// All steps from an empty file to the tables of today. A step that was released is never changed, only followed.
+fn migrations() -> Migrator {
+    let step = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![step(
+        1,
+        "history and ledger",
+        include_str!("migrations/0001_history_and_ledger.sql"),
+    )])
+}
+
 /// Shorter than `PATIENCE`, so that who waits for a locked file is told that it is locked.
 const BUSY: Duration = Duration::from_secs(1);
 const READERS: u32 = 4;

@@ -4,7 +4,8 @@ use super::location::StoreError;
 use super::record::{Conversation, KeyHash, Line, SignalId, SignalSeen, Unsettled, micros, timestamp};
 use crate::base::{CallId, ContactId};
 use crate::call::output::{Purpose, SignalOrder};
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{FromRow, Row as _};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -45,30 +46,45 @@ pub(super) async fn unsettled(readers: &SqlitePool) -> Result<Vec<Unsettled>, St
     Ok(rows.into_iter().filter_map(UnsettledRow::unsettled).collect())
 }
 
-#[derive(sqlx::FromRow)]
-struct CallRow {
-    id: i64,
-    call_id: String,
-    contact_id: Option<String>,
-    caller_number: String,
-    called_number: String,
-    tenant: Option<String>,
-    started_at: i64,
-    answered_at: Option<i64>,
-    ended_at: Option<i64>,
-    end_reason: Option<String>,
-    cause: Option<String>,
-    turns: Option<i64>,
+/// A row by the names of its columns. sqlx's derive would build its database drivers a second time, for the compiler.
+macro_rules! row {
+    (struct $name:ident { $($column:ident: $kind:ty,)* }) => {
+        struct $name { $($column: $kind,)* }
+
+        impl FromRow<'_, SqliteRow> for $name {
+            fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+                Ok(Self { $($column: row.try_get(stringify!($column))?,)* })
+            }
+        }
+    };
 }
 
-#[derive(sqlx::FromRow)]
-struct SignalRow {
-    purpose: String,
-    state: String,
-    ordered_at: i64,
-    settled_at: Option<i64>,
-    custom_data: String,
-    detail: Option<String>,
+row! {
+    struct CallRow {
+        id: i64,
+        call_id: String,
+        contact_id: Option<String>,
+        caller_number: String,
+        called_number: String,
+        tenant: Option<String>,
+        started_at: i64,
+        answered_at: Option<i64>,
+        ended_at: Option<i64>,
+        end_reason: Option<String>,
+        cause: Option<String>,
+        turns: Option<i64>,
+    }
+}
+
+row! {
+    struct SignalRow {
+        purpose: String,
+        state: String,
+        ordered_at: i64,
+        settled_at: Option<i64>,
+        custom_data: String,
+        detail: Option<String>,
+    }
 }
 
 impl SignalRow {
@@ -84,12 +100,13 @@ impl SignalRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct EntryRow {
-    seq: i64,
-    at: i64,
-    who: String,
-    text: String,
+row! {
+    struct EntryRow {
+        seq: i64,
+        at: i64,
+        who: String,
+        text: String,
+    }
 }
 
 impl EntryRow {
@@ -99,15 +116,16 @@ impl EntryRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct UnsettledRow {
-    id: String,
-    call_id: String,
-    contact_id: String,
-    purpose: String,
-    p1: Option<String>,
-    custom_data: String,
-    ordered_at: i64,
+row! {
+    struct UnsettledRow {
+        id: String,
+        call_id: String,
+        contact_id: String,
+        purpose: String,
+        p1: Option<String>,
+        custom_data: String,
+        ordered_at: i64,
+    }
 }
 
 impl UnsettledRow {
