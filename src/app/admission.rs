@@ -28,6 +28,7 @@ pub(super) struct Reception {
     pub(super) codecs: Vec<Codec>,
     pub(super) public_address: Option<IpAddr>,
     pub(super) rtp_timeout: Duration,
+    pub(super) inband_dtmf: bool,
     pub(super) recording_dir: Option<PathBuf>,
     pub(super) turns: broadcast::Sender<TurnTimes>,
 }
@@ -83,6 +84,7 @@ impl Reception {
         let options = MediaOptions {
             recording,
             rtp_timeout: self.rtp_timeout,
+            inband_dtmf: self.inband_dtmf,
             speech_chunk: tenant.audio_message,
             signalling: invite.source.map(|source| source.ip().to_canonical()),
         };

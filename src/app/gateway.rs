@@ -171,6 +171,7 @@ impl Gateway {
             codecs: codecs(&config),
             public_address: config.sip.public_address,
             rtp_timeout: config.media.rtp_timeout,
+            inband_dtmf: config.media.inband_dtmf,
             recording_dir: config.media.recording_dir.clone(),
             turns: turns.clone(),
         });

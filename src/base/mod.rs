@@ -6,8 +6,10 @@ pub mod fault;
 pub mod ids;
 pub mod metric;
 pub mod time;
+pub mod tone;
 
 pub use deadlines::Deadlines;
 pub use fault::{Fault, FaultKind, Service};
 pub use ids::{CallId, ContactId, PlayId, SessionKey, TurnId};
 pub use time::Now;
+pub use tone::Tone;

@@ -50,8 +50,10 @@ pub enum EndNow {
 pub enum MediaEvent {
     /// The first RTP packet of the caller arrived.
     FirstPacket,
-    /// A telephone-event key ended (RFC 4733), counted once.
+    /// A telephone-event key began (RFC 4733), told once.
     Digit(char),
+    /// A key was heard as sound.
+    InBandDigit(char),
     /// The first packet of `play` left at `at`; `last_voiced` is when the last voiced packet came in before it.
     PlayStarted {
         /// Which prompt.

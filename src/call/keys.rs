@@ -1,17 +1,32 @@
-//! A key that comes both ways, as telephone-event (RFC 4733) and by INFO (RFC 6086), is one key.
+//! A key that comes several ways, as telephone-event (RFC 4733), by INFO (RFC 6086) and as sound, is one key.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+/// How a key came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Event,
+    Info,
+    Sound,
+}
 
 /// What is known of the ways of the keys of one call.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
     /// telephone-event is agreed.
     agreed: bool,
-    /// A key came as telephone-event: keys by INFO are copies.
+    /// A key came as telephone-event: what comes by the other ways are copies.
     as_events: bool,
-    /// Keys by INFO whose telephone-event may yet come.
-    by_info: VecDeque<(char, Instant)>,
+    /// Keys that were counted lately, with the ways they have come.
+    recent: VecDeque<Recent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: char,
+    at: Instant,
+    ways: [bool; 3],
 }
 
 impl Keys {
@@ -20,28 +35,31 @@ impl Keys {
         self.agreed = telephone_event;
     }
 
-    /// Whether a key by INFO counts.
-    pub(super) fn info(&mut self, now: Instant, key: char) -> bool {
-        if self.agreed && self.as_events {
+    /// Whether a key counts.
+    pub(super) fn counts(&mut self, now: Instant, key: char, way: Way) -> bool {
+        if way != Way::Event && self.agreed && self.as_events {
             return false;
         }
-        if self.by_info.len() >= MOST {
-            self.by_info.pop_front();
+        self.as_events |= way == Way::Event;
+        let key = key.to_ascii_uppercase();
+        self.recent.retain(|recent| now.saturating_duration_since(recent.at) < TWIN);
+        let [event, info, sound] = [Way::Event, Way::Info, Way::Sound].map(|one| one == way);
+        let came = |ways: &[bool; 3]| ways.iter().zip([event, info, sound]).any(|(came, comes)| *came && comes);
+        if let Some(twin) = self.recent.iter_mut().find(|recent| recent.key == key && !came(&recent.ways)) {
+            for (came, comes) in twin.ways.iter_mut().zip([event, info, sound]) {
+                *came |= comes;
+            }
+            return false;
         }
-        self.by_info.push_back((key.to_ascii_uppercase(), now));
+        if self.recent.len() >= MOST {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent { key, at: now, ways: [event, info, sound] });
         true
-    }
-
-    /// Whether a key as telephone-event counts.
-    pub(super) fn event(&mut self, now: Instant, key: char) -> bool {
-        self.as_events = true;
-        self.by_info.retain(|(_, at)| now.saturating_duration_since(*at) < TWIN);
-        let twin = self.by_info.iter().position(|(known, _)| known.eq_ignore_ascii_case(&key));
-        twin.and_then(|twin| self.by_info.remove(twin)).is_none()
     }
 }
 
-/// One key's two ways are not further apart.
+/// One key's ways are not further apart.
 const TWIN: Duration = Duration::from_secs(1);
 /// Nobody presses more in that time.
 const MOST: usize = 16;
@@ -50,29 +68,38 @@ const MOST: usize = 16;
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_key_that_comes_both_ways_counts_once_in_either_order() {
-        let (now, ms) = (crate::base::clock::now().at, Duration::from_millis);
+    /// Feeds `(milliseconds, key, way)` with telephone-event agreed, and lists the keys that counted.
+    fn counted(pressed: &[(u64, char, Way)]) -> String {
+        let now = crate::base::clock::now().at;
         let mut keys = Keys::default();
         keys.agree(true);
-        assert!(keys.info(now, '5'));
-        assert!(keys.info(now + ms(10), '5'), "pressed twice");
-        assert!(!keys.event(now + ms(200), '5'));
-        assert!(!keys.event(now + ms(400), '5'));
-        assert!(keys.event(now + ms(600), '5'), "the third time");
-        assert!(!keys.info(now + ms(700), '5'));
-        assert!(!keys.info(now + ms(60_000), '7'), "telephone-event it is");
-        assert!(keys.event(now + ms(60_100), '7'));
+        let counts = pressed.iter().filter(|(ms, key, way)| keys.counts(now + Duration::from_millis(*ms), *key, *way));
+        counts.map(|(_, key, _)| *key).collect()
+    }
+
+    #[test]
+    fn a_key_that_comes_several_ways_counts_once_in_any_order() {
+        use Way::{Event, Info, Sound};
+        assert_eq!(counted(&[(0, '5', Info), (90, '5', Event)]), "5");
+        assert_eq!(counted(&[(0, '5', Info), (10, '5', Info), (200, '5', Event), (400, '5', Event)]), "55", "twice");
+        assert_eq!(counted(&[(0, '5', Event), (90, '5', Info), (60_000, '7', Info), (60_100, '7', Event)]), "57");
+        assert_eq!(counted(&[(0, '5', Sound), (20, '5', Info), (90, '5', Event), (100, '5', Sound)]), "5", "all three");
+        assert_eq!(counted(&[(0, 'a', Info), (90, 'A', Sound)]), "a");
+        assert_eq!(counted(&[(0, '1', Sound), (10, '2', Event), (20, '1', Event)]), "12");
     }
 
     #[test]
     fn keys_of_one_way_are_never_lost() {
         let (now, ms) = (crate::base::clock::now().at, Duration::from_millis);
+        for way in [Way::Event, Way::Info, Way::Sound] {
+            let mut keys = Keys::default();
+            keys.agree(true);
+            assert!((0..100).all(|_| keys.counts(now, '1', way)), "{way:?}");
+        }
         let mut keys = Keys::default();
         keys.agree(true);
-        assert!((0..100).all(|_| keys.info(now, '1')), "agreed, but never used");
-        assert!(keys.event(now + TWIN, '1'), "too long ago to be the same");
+        assert!(keys.counts(now, '1', Way::Info) && keys.counts(now + TWIN, '1', Way::Event), "too long ago");
         keys.agree(false);
-        assert!(keys.info(now + ms(2000), '1'), "no longer agreed");
+        assert!(keys.counts(now + ms(2500), '1', Way::Info), "no longer agreed");
     }
 }

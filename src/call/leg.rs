@@ -3,6 +3,7 @@
 use super::contact::MissingContact;
 use super::ending::{Cause, warning};
 use super::input::{Input, LegEvent};
+use super::keys::Way;
 use super::machine::{Call, State, Timer};
 use super::negotiation::Refusal;
 use super::output::{LegCommand, Output};
@@ -107,7 +108,7 @@ impl Call {
             }
             LegEvent::Reinvite { sdp } => self.reinvite(now, sdp, out),
             LegEvent::InfoDigit(key) => {
-                if self.keys.info(now.at, key) {
+                if self.keys.counts(now.at, key, Way::Info) {
                     self.feed(now, Event::Digit(key), out);
                 }
             }

@@ -13,7 +13,7 @@
 
 use super::ending::Cause;
 use super::input::{EndNow, Input, MediaEvent};
-use super::keys::Keys;
+use super::keys::{Keys, Way};
 use super::negotiation::Negotiation;
 use super::output::Output;
 use super::settings::{CallFacts, CallSettings};
@@ -203,12 +203,8 @@ impl Call {
                     self.open(now, out);
                 }
             }
-            MediaEvent::Digit(key) => {
-                self.unheard = false;
-                if self.keys.event(now.at, key) {
-                    self.feed(now, Event::Digit(key), out);
-                }
-            }
+            MediaEvent::Digit(key) => self.key(now, key, Way::Event, out),
+            MediaEvent::InBandDigit(key) => self.key(now, key, Way::Sound, out),
             MediaEvent::PlayStarted { play, at, last_voiced } => {
                 self.feed(now, Event::PlayStarted { play, at, last_voiced }, out);
             }
@@ -222,6 +218,13 @@ impl Call {
                     self.fail(now, Cause::RtpTimeout, out);
                 }
             }
+        }
+    }
+
+    fn key(&mut self, now: Now, key: char, way: Way, out: &mut Vec<Output>) {
+        self.unheard = false;
+        if self.keys.counts(now.at, key, way) {
+            self.feed(now, Event::Digit(key), out);
         }
     }
 
@@ -259,6 +262,7 @@ impl Call {
             match act {
                 Act::Speak { play, text } => out.push(Output::Speak { play, text }),
                 Act::StopSpeaking => out.push(Output::StopSpeaking),
+                Act::Press(tones) => out.push(Output::Press(tones)),
                 Act::Ask(turn) => out.push(Output::Ask(turn)),
                 Act::Record(entry) => out.push(Output::Record(entry)),
                 Act::Timed(times) => out.push(Output::Timed(times)),

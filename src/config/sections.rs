@@ -107,6 +107,8 @@ settings! {
         rtp_timeout: Duration = Duration::from_secs(30), between(seconds(1), seconds(3600));
         /// Depth of the jitter buffer.
         jitter_buffer: JitterBuffer = JitterBuffer::default();
+        /// Listen for keys as sound too, for trunks that send them no other way. Default false.
+        inband_dtmf: bool = false;
         /// Folder of the stereo WAV of each call; none are written without it.
         recording_dir: Option<PathBuf> = None;
         /// Threads that pace RTP, at most 64; 0 is a quarter of the cores, at least one. Default 0.

@@ -4,7 +4,7 @@ use super::reception::Statistics;
 use super::rtp::Datagram;
 use super::sdp::Negotiated;
 use crate::audio::FRAME;
-use crate::base::PlayId;
+use crate::base::{PlayId, Tone};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub chunk: Duration,
     /// Whether `Output::Recorded` is wanted.
     pub record: bool,
+    /// Whether keys are listened for in the sound itself.
+    pub inband_dtmf: bool,
     /// Host of the peer's signalling, for a peer behind NAT.
     pub signalling: Option<IpAddr>,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             rtp_timeout: Duration::from_secs(30),
             chunk: Duration::from_millis(100),
             record: false,
+            inband_dtmf: false,
             signalling: None,
         }
     }
@@ -66,8 +69,8 @@ pub enum Input<'a> {
     PlayEnd(PlayId),
     /// Stop all prompts.
     Stop,
-    /// A key to send as telephone-event, after those that wait; nothing where the peer has no telephone-event.
-    Press(char),
+    /// A key to send after those that wait: as telephone-event where the peer has that, else as its tones.
+    Press(Tone),
     /// The call is over.
     Close,
 }
@@ -104,8 +107,10 @@ pub enum Output {
 pub enum Event {
     /// The first RTP packet of the peer arrived.
     FirstPacket,
-    /// A key ended; each is told once.
+    /// A key began as telephone-event; each is told once.
     Digit(char),
+    /// A key began as sound; each is told once.
+    InBandDigit(char),
     /// The first packet of a prompt is sent.
     PlayStarted {
         /// Which prompt.

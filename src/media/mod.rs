@@ -1,6 +1,7 @@
 //! One RTP session as a pure machine: SDP answer, RTP, telephone-event, reorder buffer, paced sender (RFC 3264, 3550, 4733).
 
 pub mod contract;
+pub mod dual_tone;
 pub mod extended;
 pub mod grid;
 pub mod jitter_buffer;

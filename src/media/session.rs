@@ -5,9 +5,10 @@
 //! the peer holds us, sends 20 ms (silence where nothing plays).
 
 use super::contract::{Event, Input, Output, Settings};
+use super::dual_tone::DualTone;
 use super::grid::{Grid, SLOT};
 use super::jitter_buffer::{JitterBuffer, LONGEST_PACKET, Placed};
-use super::keypad::Keypad;
+use super::keypad::{Key, Keypad, Way};
 use super::latch::Latch;
 use super::prompts::{Progress, Prompts};
 use super::reception::{Order, Statistics};
@@ -33,6 +34,8 @@ pub struct Session {
     source: Source,
     keys: Keys,
     keypad: Keypad,
+    /// Where keys are listened for in the sound.
+    dual_tone: Option<DualTone>,
     voice: Voice,
     last_voiced: Option<Instant>,
     /// Packets that the peer may still send before the next slot.
@@ -68,6 +71,7 @@ impl Session {
             source: Source::new(buffer),
             keys: Keys::default(),
             keypad: Keypad::default(),
+            dual_tone: settings.inband_dtmf.then(DualTone::default),
             voice: Voice::default(),
             last_voiced: None,
             allowance: BURST,
@@ -96,8 +100,8 @@ impl Session {
             Input::Chunk { play, bytes } => self.prompts.push(play, bytes),
             Input::PlayEnd(play) => self.prompts.end(play),
             Input::Stop => self.stop(now.at, out),
-            Input::Press(key) => {
-                let _ = self.keypad.press(key);
+            Input::Press(tone) => {
+                let _ = self.keypad.press(tone);
             }
             Input::Close => self.close(now.at, out),
         }
@@ -197,7 +201,7 @@ impl Session {
             self.counts.packets_in += 1;
             self.source.note_event(&packet);
             let told = |key| out.push(Output::Event(Event::Digit(key)));
-            self.keys.packet(now, packet.ssrc, packet.timestamp, packet.payload, told);
+            self.keys.packet(packet.ssrc, packet.timestamp, packet.payload, told);
         }
     }
 
@@ -235,7 +239,6 @@ impl Session {
         for slot in 0..due {
             self.slot(now, slot + CATCH_UP >= due, out);
         }
-        self.keys.tick(now, |key| out.push(Output::Event(Event::Digit(key))));
         if let Some(agreed) = &mut self.agreed
             && agreed.media.receive
             && !agreed.timeout_told
@@ -266,16 +269,26 @@ impl Session {
 
         let mut caller = [0; FRAME];
         let taken = self.source.buffer.take(&mut caller);
+        if let Some(ear) = &mut self.dual_tone {
+            ear.frame(law, &caller, |key| out.push(Output::Event(Event::InBandDigit(key))));
+        }
         self.counts.starved += u64::from(taken.starved);
         self.counts.shortened += taken.shortened;
         law.translate(heard_in, &mut caller);
 
         let mut assistant = [law.silence(); FRAME];
-        let keys_in = agreed.media.telephone_event.filter(|_| send && agreed.media.send);
-        let key = keys_in.and_then(|pt| Some((pt, self.keypad.packet(self.numbering.timestamp())?)));
-        if let Some((payload_type, pressed)) = key {
-            // A key takes the place of the sound, whose prompt waits.
-            let datagram = self.numbering.event(payload_type, pressed);
+        // A key takes the place of the sound, whose prompt waits.
+        let way = agreed.media.telephone_event.map_or(Way::Tones(law), |_| Way::Events);
+        let key = if send && agreed.media.send { self.keypad.slot(self.numbering.timestamp(), way) } else { None };
+        if let Some(key) = key {
+            let datagram = match (key, agreed.media.telephone_event) {
+                (Key::Event(pressed), Some(payload_type)) => self.numbering.event(payload_type, pressed),
+                (Key::Sound(tones), _) => {
+                    assistant = tones;
+                    self.numbering.packet(agreed.media.payload_type, &assistant)
+                }
+                _ => self.numbering.packet(agreed.media.payload_type, &assistant),
+            };
             out.push(Output::Send { to: agreed.latch.target(), datagram, late });
             self.counts.packets_out += 1;
         } else if send && agreed.media.send {

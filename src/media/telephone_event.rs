@@ -1,14 +1,13 @@
-//! Keys as telephone-event packets (RFC 4733 section 2.5): each counted once, however many of its packets come, repeat or are lost.
+//! Keys as telephone-event packets (RFC 4733 section 2.5): each told once, when it begins, however many of its packets come, repeat or are lost.
 
 use audio_codec::telephone_event::event_to_digit;
-use std::time::{Duration, Instant};
 
-/// Recognises keys in the packets of one session.
+/// Recognises keys in the packets of one session. A key is told when it begins: whoever presses one wants to be heard at once.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    /// The key being held.
-    held: Option<Held>,
-    /// The last keys that were told: their repeated end packets and stragglers say nothing new.
+    /// The newest key, which may go on in a new segment.
+    newest: Option<(Event, u16)>,
+    /// The last keys that were told: their repeated packets and stragglers say nothing new.
     told: [Option<Event>; REMEMBERED],
     oldest: usize,
 }
@@ -21,67 +20,40 @@ struct Event {
     code: u8,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    event: Event,
-    duration: u16,
-    last: Instant,
-}
-
 impl Keys {
-    /// Takes a packet's payload; `told` is called for each key that ended with it.
-    pub fn packet(&mut self, now: Instant, ssrc: u32, timestamp: u32, payload: &[u8], mut told: impl FnMut(char)) {
+    /// Takes a packet's payload; `told` is called for each key that begins with it.
+    pub fn packet(&mut self, ssrc: u32, timestamp: u32, payload: &[u8], mut told: impl FnMut(char)) {
         let mut began = timestamp;
         // Events that follow each other may share a packet (section 2.5.1.5); the timestamp is the first one's.
         for block in payload.chunks_exact(BLOCK).take(MOST_BLOCKS) {
-            let &[code, flags, high, low] = block else { continue };
+            let &[code, _, high, low] = block else { continue };
             let duration = u16::from_be_bytes([high, low]);
             if code <= LAST_KEY {
-                self.block(now, Event { ssrc, began, code }, flags & END != 0, duration, &mut told);
+                self.block(Event { ssrc, began, code }, duration, &mut told);
             }
             began = began.wrapping_add(u32::from(duration));
         }
     }
 
-    /// Time passes: a key whose end packets were all lost ends by itself.
-    pub fn tick(&mut self, now: Instant, mut told: impl FnMut(char)) {
-        if self.held.is_some_and(|held| now.saturating_duration_since(held.last) >= END_LOST) {
-            self.end_held(&mut told);
+    fn block(&mut self, event: Event, duration: u16, told: &mut impl FnMut(char)) {
+        if let Some((newest, length)) = &mut self.newest
+            && *newest == event
+        {
+            *length = duration.max(*length);
+            return;
         }
-    }
-
-    fn block(&mut self, now: Instant, event: Event, end: bool, duration: u16, told: &mut impl FnMut(char)) {
         if self.told.contains(&Some(event)) {
             return;
         }
-        if let Some(held) = &mut self.held {
-            if held.event.continued_by(event, held.duration) {
-                // A key held for more than 8 s goes on in a new segment (section 2.5.1.3).
-                held.event = event;
-            }
-            if held.event == event {
-                held.last = now;
-                held.duration = held.duration.max(duration);
-            } else {
-                // A new key says that the one before has ended.
-                self.end_held(told);
-            }
+        // A key held for more than 8 s goes on in a new segment (section 2.5.1.3).
+        let goes_on = self.newest.is_some_and(|(newest, length)| newest.continued_by(event, length));
+        self.newest = Some((event, duration));
+        if let Some(place) = self.told.get_mut(self.oldest) {
+            *place = Some(event);
         }
-        if self.held.is_none() {
-            self.held = Some(Held { event, duration, last: now });
-        }
-        if end {
-            self.end_held(told);
-        }
-    }
-
-    fn end_held(&mut self, told: &mut impl FnMut(char)) {
-        if let Some(held) = self.held.take() {
-            if let Some(place) = self.told.get_mut(self.oldest) {
-                *place = Some(held.event);
-            }
-            self.oldest = (self.oldest + 1) % REMEMBERED;
-            told(event_to_digit(held.event.code));
+        self.oldest = (self.oldest + 1) % REMEMBERED;
+        if !goes_on {
+            told(event_to_digit(event.code));
         }
     }
 }
@@ -97,28 +69,21 @@ impl Event {
 
 const BLOCK: usize = 4;
 const MOST_BLOCKS: usize = 16;
-const END: u8 = 0x80;
 /// Codes 0 to 15 are 0-9, *, #, A-D.
 const LAST_KEY: u8 = 15;
 const REMEMBERED: usize = 16;
-/// Three packets at the usual 50 ms.
-const END_LOST: Duration = Duration::from_millis(150);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds `(timestamp, code, end, duration)` 20 ms apart and lists the keys told.
+    /// Feeds `(timestamp, code, end, duration)` and lists the keys told.
     fn keys(packets: &[(u32, u8, bool, u16)]) -> String {
         let (mut keys, mut told) = (Keys::default(), String::new());
-        let mut now = crate::base::clock::now().at;
         for &(timestamp, code, end, duration) in packets {
-            keys.packet(now, 1, timestamp, &block(code, end, duration), |key| told.push(key));
-            now += Duration::from_millis(20);
-            keys.tick(now, |key| told.push(key));
+            keys.packet(1, timestamp, &block(code, end, duration), |key| told.push(key));
         }
-        keys.tick(now + Duration::from_secs(1), |key| told.push(key));
         told
     }
 
@@ -139,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn all_end_packets_lost_and_the_next_key_or_time_ends_it() {
+    fn a_key_is_told_with_its_first_packet_whichever_that_is_and_whether_or_not_an_end_comes() {
         assert_eq!(keys(&[(0, 1, false, 160), (1600, 2, false, 160), (1600, 2, true, 320)]), "12");
         assert_eq!(keys(&[(0, 11, false, 160)]), "#");
     }
@@ -173,7 +138,7 @@ mod tests {
         let (mut keys, mut told) = (Keys::default(), String::new());
         let payload = [block(1, true, 400), block(2, true, 400), block(3, true, 400)].concat();
         for _ in 0..3 {
-            keys.packet(crate::base::clock::now().at, 1, 77, &payload, |key| told.push(key));
+            keys.packet(1, 77, &payload, |key| told.push(key));
         }
         assert_eq!(told, "123");
     }
@@ -204,7 +169,7 @@ mod tests {
         #[test]
         fn any_payload_is_borne(payload in proptest::collection::vec(any::<u8>(), 0..80), timestamp: u32) {
             let mut keys = Keys::default();
-            keys.packet(crate::base::clock::now().at, 1, timestamp, &payload, |_| {});
+            keys.packet(1, timestamp, &payload, |_| {});
         }
     }
 }

@@ -10,7 +10,7 @@ use super::playback::{Ending, Expiry, Playback, Words};
 use super::settings::{PhoneFacts, TalkSettings};
 use super::timing::Timing;
 use super::words::{Entry, Reply, SpeechEvent, Turn, TurnCause, TurnTimes, Who};
-use crate::base::{Deadlines, Fault, FaultKind, Now, PlayId, Service, TurnId};
+use crate::base::{Deadlines, Fault, FaultKind, Now, PlayId, Service, Tone, TurnId};
 use std::time::Instant;
 
 /// What can happen to a conversation.
@@ -76,6 +76,8 @@ pub enum Act {
     },
     /// Stop all that is spoken.
     StopSpeaking,
+    /// Send keys; nothing is spoken until they are sent.
+    Press(Vec<Tone>),
     /// Ask the assistant.
     Ask(Turn),
     /// A line of the transcript.
@@ -294,6 +296,7 @@ impl Talk {
                 }
             }
             Timer::Prompt => match self.playback.expire(out) {
+                Expiry::Pressed => {}
                 Expiry::Overrun => tracing::warn!("a prompt played longer than it can be, stopped"),
                 Expiry::Dead => {
                     let fault = Fault::new(

@@ -11,6 +11,7 @@ mod json;
 mod playback;
 pub mod response;
 pub mod script;
+mod send_keys;
 mod settings;
 mod timing;
 mod turns;

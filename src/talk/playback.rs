@@ -1,9 +1,9 @@
-//! What is to be spoken, in order: prompts ordered ahead, their deadlines, and the ending that waits behind them.
+//! What is to be spoken, in order: prompts ordered ahead, their deadlines, keys to send, and the ending that waits behind them.
 
 use super::conversation::Act;
 use super::response::Transfer;
 use super::words::Who;
-use crate::base::PlayId;
+use crate::base::{PlayId, Tone};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -48,11 +48,14 @@ pub(super) enum Expiry {
     Overrun,
     /// No audio came, or none of it was played.
     Dead,
+    /// It was no prompt: keys have been sent.
+    Pressed,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Say(Words),
+    Press(Vec<Tone>),
     End(Ending),
 }
 
@@ -62,6 +65,8 @@ pub(super) struct Playback {
     steps: VecDeque<Step>,
     prompts: VecDeque<Prompt>,
     head_since: Option<Instant>,
+    /// Keys are being sent until then.
+    pressing: Option<Instant>,
     plays: u64,
     open: bool,
     held: bool,
@@ -78,7 +83,15 @@ impl Words {
 impl Playback {
     /// Nothing is ordered before `open`.
     pub(super) fn new() -> Self {
-        Self { steps: VecDeque::new(), prompts: VecDeque::new(), head_since: None, plays: 0, open: false, held: false }
+        Self {
+            steps: VecDeque::new(),
+            prompts: VecDeque::new(),
+            head_since: None,
+            pressing: None,
+            plays: 0,
+            open: false,
+            held: false,
+        }
     }
 
     pub(super) fn open(&mut self) {
@@ -94,13 +107,20 @@ impl Playback {
         self.steps.push_back(Step::Say(words));
     }
 
+    /// Keys to send once all before them has been spoken.
+    pub(super) fn press(&mut self, tones: Vec<Tone>) {
+        if !tones.is_empty() {
+            self.steps.push_back(Step::Press(tones));
+        }
+    }
+
     pub(super) fn end(&mut self, ending: Ending) {
         self.steps.push_back(Step::End(ending));
     }
 
     /// Whether anything is being spoken or waits.
     pub(super) fn busy(&self) -> bool {
-        !self.prompts.is_empty() || !self.steps.is_empty()
+        !self.prompts.is_empty() || !self.steps.is_empty() || self.pressing.is_some()
     }
 
     /// Whether an ending waits.
@@ -137,6 +157,7 @@ impl Playback {
     pub(super) fn clear(&mut self, out: &mut Vec<Act>) {
         self.cut(out);
         self.steps.clear();
+        self.pressing = None;
     }
 
     /// On hold nothing is spoken; what was cut by it is said from its beginning when the hold ends.
@@ -153,6 +174,10 @@ impl Playback {
         if self.held && self.ending() {
             self.cut(out);
         }
+        self.pressing.take_if(|until| *until <= now);
+        if self.pressing.is_some() {
+            return None;
+        }
         while self.can_speak() && self.prompts.len() < AHEAD {
             let Some(Step::Say(words)) = self.steps.pop_front_if(|step| matches!(step, Step::Say(_))) else { break };
             self.plays += 1;
@@ -166,8 +191,17 @@ impl Playback {
         if !self.prompts.is_empty() {
             return None;
         }
-        match self.steps.pop_front_if(|step| matches!(step, Step::End(_))) {
+        match self.steps.pop_front_if(|step| match step {
+            Step::End(_) => true,
+            Step::Press(_) => self.open && !self.held,
+            Step::Say(_) => false,
+        }) {
             Some(Step::End(ending)) => Some(ending),
+            Some(Step::Press(tones)) => {
+                self.pressing = Some(now + tones.iter().map(Tone::whole).sum());
+                out.push(Act::Press(tones));
+                None
+            }
             _ => None,
         }
     }
@@ -207,6 +241,9 @@ impl Playback {
 
     /// When to call `expire`.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.pressing.is_some() {
+            return self.pressing;
+        }
         let head = self.prompts.front()?;
         let since = self.head_since?;
         Some(match (head.started, head.audio) {
@@ -218,6 +255,9 @@ impl Playback {
 
     /// The head prompt's deadline has come.
     pub(super) fn expire(&mut self, out: &mut Vec<Act>) -> Expiry {
+        if self.pressing.take().is_some() {
+            return Expiry::Pressed;
+        }
         if !self.audible() {
             return Expiry::Dead;
         }

@@ -2,7 +2,8 @@
 
 use super::choice::{self, Choice};
 use super::json::{self, at, items, short};
-use super::{custom_data, script};
+use super::{custom_data, script, send_keys};
+use crate::base::Tone;
 use serde_json::Value;
 
 /// One thing that the assistant wants done. The order of `generic` is the order of doing.
@@ -14,6 +15,8 @@ pub enum Command {
     Offer(String, Vec<Choice>),
     /// Whether the caller's speech stops prompts from here on.
     BargeIn(BargeIn),
+    /// `dtmf` `send`.
+    Press(Vec<Tone>),
     /// `connect_to_agent`.
     Transfer(Transfer),
     /// `end_session`, with headers for a BYE.
@@ -92,6 +95,7 @@ fn read(item: &Value, commands: &mut Vec<Command>) {
             other => not_yet(&kind, other),
         },
         "pause" => {}
+        "dtmf" if command_type(item) == "send" => commands.push(Command::Press(send_keys::tones(item))),
         "dtmf" | "speech_to_text" => not_yet(&kind, &command_type(item)),
         "start_activities" | "stop_activities" | "audio" | "channel_transfer" | "search" | "conversational_search" => {
             not_yet(&kind, "");

@@ -84,6 +84,7 @@ impl Talk {
                     self.choices = choices;
                 }
                 Command::BargeIn(switch) => self.barge_in = switch == BargeIn::On,
+                Command::Press(tones) => self.playback.press(tones),
                 Command::Transfer(transfer) => self.plan_transfer(transfer),
                 Command::EndSession(headers) => self.playback.end(Ending::EndSession { headers }),
             }

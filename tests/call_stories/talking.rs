@@ -350,3 +350,36 @@ fn a_prompt_whose_end_is_never_told_does_not_mute_the_call() {
     assert_eq!(stage.said(), ["One.", "Two.", "Two."], "what was queued behind it is ordered again");
     assert!(stage.ended.is_none());
 }
+
+#[test]
+fn keys_are_sent_in_their_place_and_what_comes_after_waits_for_them() {
+    let press = |output: &Output| matches!(output, Output::Press(_));
+    let mut stage = Stage::greeting(settings());
+    let digits = json!([{"code": 4, "duration": 100}, {"code": "11", "duration": 100}]);
+    let send = json!({"response_type": "dtmf", "command_info": {"type": "send", "parameters": {"digits": digits, "send_interval": 150}}});
+    stage.reply(vec![text("First."), send, text("Then."), json!({"response_type": "end_session"})]);
+    assert_eq!((stage.said(), stage.count(press)), (vec!["First."], 0));
+    let first = stage.last_play();
+    stage.start(first);
+    stage.finish(first);
+    let keys = stage.out.iter().find_map(|output| match output {
+        Output::Press(tones) => Some(tones.iter().map(|tone| tone.code).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(keys, Some(vec![4, 11]));
+    stage.wait(ms(499));
+    assert_eq!(stage.said(), ["First."], "two keys of 100 ms with 150 ms behind each");
+    stage.wait(ms(1));
+    assert_eq!(stage.said(), ["First.", "Then."]);
+    stage.play_all();
+    assert_eq!((stage.count(press), stage.signals().len()), (1, 1));
+}
+
+#[test]
+fn a_key_heard_as_sound_counts_beside_its_event_once() {
+    let mut stage = Stage::listening(settings());
+    let before = stage.turns().len();
+    stage.feed(Input::Media(MediaEvent::InBandDigit('4')));
+    stage.feed(Input::Media(MediaEvent::Digit('4')));
+    assert_eq!((stage.turns().len(), stage.last_turn().text.as_str()), (before + 1, "4"));
+}

@@ -6,7 +6,7 @@ mod ear;
 pub use ear::{Ear, Noticed};
 
 use crate::audio::Law;
-use crate::base::PlayId;
+use crate::base::{PlayId, Tone};
 use crate::call::{LegCommand, MediaEvent};
 use crate::media::Statistics;
 use crate::media::sdp::{self, Codec, LocalMedia};
@@ -209,7 +209,10 @@ impl PhoneCall {
                 Some(event) = self.events.recv() => match event {
                     MediaEvent::PlayFinished { play, .. } => return PhoneEvent::Played(play),
                     MediaEvent::Timeout => return PhoneEvent::Silence,
-                    MediaEvent::FirstPacket | MediaEvent::Digit(_) | MediaEvent::PlayStarted { .. } => {}
+                    MediaEvent::FirstPacket
+                    | MediaEvent::Digit(_)
+                    | MediaEvent::InBandDigit(_)
+                    | MediaEvent::PlayStarted { .. } => {}
                 },
                 Some(frame) = self.audio.recv() => return PhoneEvent::Heard { law: self.heard_in, frame },
             }
@@ -230,7 +233,7 @@ impl PhoneCall {
 
     /// Presses keys one after the other, as telephone-events (RFC 4733). Keys that are none are left out.
     pub fn press(&self, keys: &str) {
-        self.control.press(keys);
+        self.control.press(keys.chars().filter_map(Tone::pressed).collect());
     }
 
     /// Stops what plays.

@@ -1,6 +1,6 @@
 //! The call's end of a media session: orders in, events and audio out. Dropping the control closes the session and rests its port.
 
-use crate::base::{PlayId, metric};
+use crate::base::{PlayId, Tone, metric};
 use crate::call::MediaEvent;
 use crate::media::{Negotiated, Settings, Statistics};
 use bytes::Bytes;
@@ -20,12 +20,20 @@ pub struct MediaOptions {
     pub speech_chunk: Duration,
     /// Host of the peer's signalling: the likeliest place of a peer whose media address says nothing (NAT).
     pub signalling: Option<IpAddr>,
+    /// Whether keys are listened for in the sound itself.
+    pub inband_dtmf: bool,
 }
 
 impl Default for MediaOptions {
     fn default() -> Self {
         let session = Settings::default();
-        Self { recording: None, rtp_timeout: session.rtp_timeout, speech_chunk: session.chunk, signalling: None }
+        Self {
+            recording: None,
+            rtp_timeout: session.rtp_timeout,
+            speech_chunk: session.chunk,
+            signalling: None,
+            inband_dtmf: session.inband_dtmf,
+        }
     }
 }
 
@@ -51,7 +59,7 @@ pub(super) enum Command {
     Agree(Negotiated),
     Play(PlayId, mpsc::Receiver<Bytes>),
     Stop,
-    Press(char),
+    Press(Vec<Tone>),
     Statistics(oneshot::Sender<Statistics>),
     Close(oneshot::Sender<Statistics>),
 }
@@ -94,12 +102,9 @@ impl MediaControl {
         self.order(Command::Stop);
     }
 
-    /// Sends keys as telephone-events, one after the other; what is no key is left out, as is all where the peer has no
-    /// telephone-event.
-    pub fn press(&self, keys: &str) {
-        for key in keys.chars() {
-            self.order(Command::Press(key));
-        }
+    /// Sends keys one after the other: as telephone-events, or as their tones where the peer has none.
+    pub fn press(&self, tones: Vec<Tone>) {
+        self.order(Command::Press(tones));
     }
 
     /// Figures up to now; `None` when the session is over.

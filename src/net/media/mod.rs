@@ -171,6 +171,7 @@ impl MediaPlane {
             chunk: options.speech_chunk,
             signalling: options.signalling,
             record: options.recording.is_some(),
+            inband_dtmf: options.inband_dtmf,
         };
         let (handle, wires) = MediaHandle::new(options.speech_chunk);
         let tap = options.recording.map(|path| Tap::new(self.recorder.clone(), path));

@@ -218,7 +218,12 @@ impl Leg {
                     self.prompts.clear();
                     Input::Stop
                 }
-                Ok(Command::Press(key)) => Input::Press(key),
+                Ok(Command::Press(tones)) => {
+                    for tone in tones {
+                        let _ = self.session.step(now, Input::Press(tone), &mut tools.out);
+                    }
+                    continue;
+                }
                 Ok(Command::Statistics(tell)) => {
                     // Whoever asked may have gone.
                     let _ = tell.send(self.session.statistics());
@@ -320,6 +325,7 @@ impl Leg {
         let event = match event {
             Event::FirstPacket => MediaEvent::FirstPacket,
             Event::Digit(key) => MediaEvent::Digit(key),
+            Event::InBandDigit(key) => MediaEvent::InBandDigit(key),
             Event::PlayStarted { play, at, last_voiced } => MediaEvent::PlayStarted { play, at, last_voiced },
             Event::PlayFinished { play, sent_ms, complete } => {
                 self.prompts.retain(|(queued, _)| *queued != play);
