@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use voice_gateway::base::{Now, PlayId, clock};
+use voice_gateway::base::{Now, PlayId, Recording, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
 use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings, Statistics};
 
@@ -156,6 +156,28 @@ impl Stage {
 /// Loud, and never silence.
 fn sound(n: u16) -> u8 {
     (n % 100) as u8
+}
+
+#[test]
+fn a_recording_that_rests_has_silence_on_both_sides_and_speech_to_text_still_hears() {
+    let mut stage = Stage::agreed_with(Settings { record: true, ..Settings::default() });
+    stage.play(1, &[&[1; 160 * 30]]);
+    for n in 0..30 {
+        match n {
+            10 => stage.feed(Input::Record(Recording::Paused)),
+            20 => stage.feed(Input::Record(Recording::Running)),
+            _ => {}
+        }
+        stage.receive(n);
+        stage.run(SLOT);
+    }
+    let silent = [MU_SILENCE; 160];
+    let quiet = stage.recorded.iter().map(|(caller, assistant)| *caller == silent && *assistant == silent);
+    let quiet: Vec<bool> = quiet.collect();
+    let (first, last) = (quiet.iter().position(|quiet| *quiet), quiet.iter().rposition(|quiet| *quiet));
+    // The first slot was at the agreement.
+    assert_eq!((first.unwrap(), last.unwrap(), quiet.iter().filter(|quiet| **quiet).count()), (11, 20, 10));
+    assert!(stage.all_heard()[160 * 12..160 * 18].iter().all(|byte| *byte != MU_SILENCE), "still heard");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Reception {
     pub(super) rtp_timeout: Duration,
     pub(super) inband_dtmf: bool,
     pub(super) recording_dir: Option<PathBuf>,
+    /// `.wav`, or what sealed recordings are called.
+    pub(super) recording_suffix: &'static str,
     pub(super) turns: broadcast::Sender<TurnTimes>,
 }
 
@@ -80,7 +82,10 @@ impl Reception {
             session_id: fastrand::u64(..1 << 62),
             session_version: 1,
         };
-        let recording = self.recording_dir.as_ref().map(|dir| dir.join(recording_name(&invite.call_id, &key)));
+        let recording = self
+            .recording_dir
+            .as_ref()
+            .map(|dir| dir.join(recording_name(&invite.call_id, &key, self.recording_suffix)));
         let options = MediaOptions {
             recording,
             rtp_timeout: self.rtp_timeout,
@@ -214,10 +219,10 @@ fn refusal(problem: &SdpProblem) -> Refusal {
 }
 
 /// A Call-ID is the peer's text: only what is harmless in a file name stays of it.
-fn recording_name(call_id: &str, key: &SessionKey) -> String {
+fn recording_name(call_id: &str, key: &SessionKey, suffix: &str) -> String {
     let safe: String =
         call_id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).take(64).collect();
-    format!("{}-{}.wav", safe.trim_start_matches('.'), key.short())
+    format!("{}-{}{suffix}", safe.trim_start_matches('.'), key.short())
 }
 
 /// Seconds after which a full gateway may have room again.
@@ -230,8 +235,8 @@ mod tests {
     #[test]
     fn a_recording_is_named_by_what_is_harmless_of_the_call_id() {
         let key = SessionKey::from_random([0; 20]);
-        assert_eq!(recording_name("../../etc/passwd\0@host", &key), "etcpasswdhost-AAAAAAAA.wav");
-        assert_eq!(recording_name("a-1@10.0.0.1", &key), "a-110.0.0.1-AAAAAAAA.wav");
+        assert_eq!(recording_name("../../etc/passwd\0@host", &key, ".wav"), "etcpasswdhost-AAAAAAAA.wav");
+        assert_eq!(recording_name("a-1@10.0.0.1", &key, ".wav"), "a-110.0.0.1-AAAAAAAA.wav");
     }
 
     #[test]

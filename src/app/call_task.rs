@@ -180,6 +180,7 @@ impl Running {
             }
             Output::Speak { play, text } => self.speak(play, text),
             Output::StopSpeaking => self.task.media.stop(),
+            Output::Keep(recording) => self.task.media.record(recording),
             Output::Press(tones) => self.task.media.press(tones),
             Output::Ask(turn) => self.ask(turn),
             Output::EndAssistant => self.end_assistant(),

@@ -2,19 +2,21 @@
 
 use super::admission::Reception;
 use super::joins;
+use super::recordings;
 use super::registry::Registry;
 use super::tenants::Tenants;
 use crate::call::input::EndNow;
 use crate::call::output::TurnTimes;
 use crate::config::{self, Config};
 use crate::media::sdp::Codec;
-use crate::net::media::{MediaPlane, MediaSettings};
+use crate::net::media::{MediaPlane, MediaSettings, RecordingKey};
 use crate::net::ports;
 use crate::net::sip::{self as net_sip, SipHandle};
 use crate::sip;
 use crate::store::Store;
 use crate::web;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -128,6 +130,9 @@ impl Gateway {
         if let Some(path) = &config.media.recording_dir {
             std::fs::create_dir_all(path).map_err(|source| GatewayError::Recordings { path: path.clone(), source })?;
         }
+        if let Some(path) = config.media.recording_dir.clone() {
+            services.spawn(recordings::retain(path, config.history.retention, stop.clone()));
+        }
         let plane = Arc::new(MediaPlane::start(media_settings(&config))?);
         let store =
             Store::open(&config.history.store.to_string(), config.history.retention, &services, stop.clone()).await?;
@@ -173,6 +178,7 @@ impl Gateway {
             rtp_timeout: config.media.rtp_timeout,
             inband_dtmf: config.media.inband_dtmf,
             recording_dir: config.media.recording_dir.clone(),
+            recording_suffix: if config.media.recording_key.is_some() { recordings::SEALED } else { ".wav" },
             turns: turns.clone(),
         });
         let tracker = calls.clone();
@@ -298,6 +304,11 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
         workers: NonZeroUsize::new(usize::from(config.media.workers)),
         jitter_depth: jitter_depth(jitter_buffer.min, jitter_buffer.max),
         jitter_longest: jitter_buffer.max,
+        recording_key: config
+            .media
+            .recording_key
+            .as_ref()
+            .and_then(|key| RecordingKey::parse(key.expose_secret()).ok()),
         ..MediaSettings::default()
     }
 }

@@ -10,6 +10,7 @@ pub mod log;
 mod measure;
 pub mod phone;
 pub mod probe;
+mod recordings;
 pub mod registry;
 pub mod tenants;
 

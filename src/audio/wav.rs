@@ -84,6 +84,14 @@ impl<W: Write + Seek> StereoWriter<W> {
         Ok(())
     }
 
+    /// Appends samples, caller and assistant in turn.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the file has reached the 4 GiB of its format.
+    pub fn append_pcm(&mut self, samples: &[i16]) -> Result<(), WavError> {
+        samples.iter().try_for_each(|sample| Ok(self.writer.write_sample(*sample)?))
+    }
+
     /// Writes the length into the header: a crash from here on loses only what comes later.
     ///
     /// # Errors

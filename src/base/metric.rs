@@ -24,6 +24,8 @@ pub const RTP_LATE_SECONDS: &str = "voice_gateway_rtp_late_seconds";
 pub const RTP_JITTER_SECONDS: &str = "voice_gateway_rtp_jitter_seconds";
 /// Counter `{reason}`: RTP datagrams not used (stranger, not_rtp, payload_type, late, duplicate, flood).
 pub const RTP_DROPPED_TOTAL: &str = "voice_gateway_rtp_dropped_total";
+/// Counter `{outcome}`: recordings (complete, failed, expired).
+pub const RECORDINGS_TOTAL: &str = "voice_gateway_recordings_total";
 /// Counter `{purpose,outcome}`: signals to CXone.
 pub const SIGNALS_TOTAL: &str = "voice_gateway_signals_total";
 /// Histogram, seconds: a signal from order to outcome.

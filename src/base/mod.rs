@@ -5,11 +5,13 @@ pub mod deadlines;
 pub mod fault;
 pub mod ids;
 pub mod metric;
+pub mod recording;
 pub mod time;
 pub mod tone;
 
 pub use deadlines::Deadlines;
 pub use fault::{Fault, FaultKind, Service};
 pub use ids::{CallId, ContactId, PlayId, SessionKey, TurnId};
+pub use recording::Recording;
 pub use time::Now;
 pub use tone::Tone;

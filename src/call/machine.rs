@@ -262,6 +262,7 @@ impl Call {
             match act {
                 Act::Speak { play, text } => out.push(Output::Speak { play, text }),
                 Act::StopSpeaking => out.push(Output::StopSpeaking),
+                Act::Keep(recording) => out.push(Output::Keep(recording)),
                 Act::Press(tones) => out.push(Output::Press(tones)),
                 Act::Ask(turn) => out.push(Output::Ask(turn)),
                 Act::Record(entry) => out.push(Output::Record(entry)),

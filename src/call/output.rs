@@ -1,6 +1,6 @@
 //! All that a call can ask of the rim. Nothing else leaves the machine but tracing events.
 
-use crate::base::{ContactId, PlayId, SessionKey, Tone};
+use crate::base::{ContactId, PlayId, Recording, SessionKey, Tone};
 pub use crate::sip::leg::LegCommand;
 pub use crate::talk::words::{Entry, Turn, TurnCause, TurnTimes, Who};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub enum Output {
     StopSpeaking,
     /// Send these keys, one after the other.
     Press(Vec<Tone>),
+    /// Keep what is said in the recording, or not.
+    Keep(Recording),
     /// Send a turn to the assistant. An older turn in flight is superseded: its answer is stale.
     Ask(Turn),
     /// Delete the assistant session.
@@ -151,6 +153,7 @@ impl std::fmt::Debug for Output {
                 f.debug_struct("Speak").field("play", play).field("bytes", &text.len()).finish_non_exhaustive()
             }
             Self::StopSpeaking => f.write_str("StopSpeaking"),
+            Self::Keep(recording) => f.debug_tuple("Keep").field(recording).finish(),
             Self::Press(tones) => write!(f, "Press {}", tones.len()),
             Self::Ask(turn) => f.debug_tuple("Ask").field(turn).finish(),
             Self::EndAssistant => f.write_str("EndAssistant"),

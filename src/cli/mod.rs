@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod config;
+mod decrypt;
 #[cfg(feature = "sandbox")]
 mod demo;
 #[cfg(feature = "sandbox")]
@@ -44,6 +45,9 @@ enum Command {
     /// Exit status: 0, 1 with what is missing
     #[cfg(feature = "sandbox")]
     Models(models::Models),
+    /// Open a recording that was sealed with media.recording_key, into a WAV file.
+    /// Exit status: 0, 1 when it cannot be opened, 64 bad configuration
+    Decrypt(decrypt::Decrypt),
     /// Print the effective configuration, secrets redacted. Exit status: 0, 64 bad configuration
     Config(config::Show),
 }
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
             #[cfg(feature = "sandbox")]
             Command::Models(models) => models::run(&models).await,
             Command::Check(check) => check::run(&check).await,
+            Command::Decrypt(decrypt) => decrypt::run(&decrypt),
             Command::Config(show) => config::run(&show),
         }
     });

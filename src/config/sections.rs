@@ -111,6 +111,8 @@ settings! {
         inband_dtmf: bool = false;
         /// Folder of the stereo WAV of each call; none are written without it.
         recording_dir: Option<PathBuf> = None;
+        /// Seals recordings: 32 bytes as base64. They are plain WAV without it.
+        recording_key: Option<SecretString> = None;
         /// Threads that pace RTP, at most 64; 0 is a quarter of the cores, at least one. Default 0.
         workers: u16 = 0, within(0, 64);
     }

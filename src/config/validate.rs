@@ -7,6 +7,8 @@ use super::services::{ACCESS_KEY_TOKEN, Cxone, OAUTH_TOKEN};
 use super::values::{Store, literal};
 use super::words::{Codec, CxoneAuth, Srtp, Transport};
 use super::{Config, TenantConfig};
+use crate::net::media::RecordingKey;
+use secrecy::ExposeSecret as _;
 use std::net::IpAddr;
 use url::Url;
 
@@ -56,6 +58,10 @@ pub(super) fn config(config: &Config, problems: &mut Vec<Problem>) {
     }
     if let Store::Postgres(_) = config.history.store {
         wrong("history.store", "not available yet: postgres; use \"sqlite:FILE\"".to_owned());
+    }
+    if let Some(Err(message)) = config.media.recording_key.as_ref().map(|key| RecordingKey::parse(key.expose_secret()))
+    {
+        wrong("media.recording_key", message);
     }
     if config.webhook.url.is_some() {
         wrong("webhook.url", "not available yet: leave the key out".to_owned());

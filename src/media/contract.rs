@@ -4,7 +4,7 @@ use super::reception::Statistics;
 use super::rtp::Datagram;
 use super::sdp::Negotiated;
 use crate::audio::FRAME;
-use crate::base::{PlayId, Tone};
+use crate::base::{PlayId, Recording, Tone};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -71,6 +71,8 @@ pub enum Input<'a> {
     Stop,
     /// A key to send after those that wait: as telephone-event where the peer has that, else as its tones.
     Press(Tone),
+    /// Record silence from now on, or what is said again.
+    Record(Recording),
     /// The call is over.
     Close,
 }

@@ -17,7 +17,7 @@ use super::sdp::Negotiated;
 use super::source::Source;
 use super::telephone_event::Keys;
 use crate::audio::{FRAME, Law, Voice};
-use crate::base::{Now, PlayId};
+use crate::base::{Now, PlayId, Recording};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -34,6 +34,7 @@ pub struct Session {
     source: Source,
     keys: Keys,
     keypad: Keypad,
+    recording: Recording,
     /// Where keys are listened for in the sound.
     dual_tone: Option<DualTone>,
     voice: Voice,
@@ -71,6 +72,7 @@ impl Session {
             source: Source::new(buffer),
             keys: Keys::default(),
             keypad: Keypad::default(),
+            recording: Recording::Running,
             dual_tone: settings.inband_dtmf.then(DualTone::default),
             voice: Voice::default(),
             last_voiced: None,
@@ -100,6 +102,7 @@ impl Session {
             Input::Chunk { play, bytes } => self.prompts.push(play, bytes),
             Input::PlayEnd(play) => self.prompts.end(play),
             Input::Stop => self.stop(now.at, out),
+            Input::Record(recording) => self.recording = recording,
             Input::Press(tone) => {
                 let _ = self.keypad.press(tone);
             }
@@ -307,6 +310,9 @@ impl Session {
         self.hear(&caller, out);
         if self.settings.record {
             law.translate(heard_in, &mut assistant);
+            if self.recording == Recording::Paused {
+                (caller, assistant) = ([heard_in.silence(); FRAME], [heard_in.silence(); FRAME]);
+            }
             out.push(Output::Recorded { caller, assistant });
         }
     }

@@ -10,7 +10,7 @@ use super::playback::{Ending, Expiry, Playback, Words};
 use super::settings::{PhoneFacts, TalkSettings};
 use super::timing::Timing;
 use super::words::{Entry, Reply, SpeechEvent, Turn, TurnCause, TurnTimes, Who};
-use crate::base::{Deadlines, Fault, FaultKind, Now, PlayId, Service, Tone, TurnId};
+use crate::base::{Deadlines, Fault, FaultKind, Now, PlayId, Recording, Service, Tone, TurnId};
 use std::time::Instant;
 
 /// What can happen to a conversation.
@@ -78,6 +78,8 @@ pub enum Act {
     StopSpeaking,
     /// Send keys; nothing is spoken until they are sent.
     Press(Vec<Tone>),
+    /// Keep what is said in the recording, or not.
+    Keep(Recording),
     /// Ask the assistant.
     Ask(Turn),
     /// A line of the transcript.
@@ -129,6 +131,8 @@ pub struct Talk {
     pub(super) deaf: Option<Fault>,
     /// The prompt that was stopped while it played, until its `PlayFinished` tells how much was heard.
     pub(super) interrupted: Option<PlayId>,
+    /// Whether what is said is kept, in the transcript too.
+    pub(super) recording: Recording,
     held: bool,
 }
 
@@ -188,6 +192,7 @@ impl Talk {
             utterance: None,
             deaf: None,
             interrupted: None,
+            recording: Recording::Running,
             held: false,
         }
     }
@@ -353,7 +358,7 @@ impl Talk {
     fn play_started(&mut self, now: Now, play: PlayId, at: Instant, last_voiced: Option<Instant>, out: &mut Vec<Act>) {
         let Some(prompt) = self.playback.started(now.at, play) else { return };
         let (who, words) = (prompt.words.who, super::script::plain(&prompt.words.text));
-        if self.settings.log_transcripts {
+        if self.logs_words() {
             tracing::info!(words = %words, "prompt");
         }
         self.record(now, who, words, out);
@@ -393,9 +398,19 @@ impl Talk {
         self.choices.clear();
     }
 
+    /// Whether words may be in the log.
+    pub(super) fn logs_words(&self) -> bool {
+        self.settings.log_transcripts && self.recording == Recording::Running
+    }
+
     pub(super) fn record(&self, now: Now, who: Who, text: String, out: &mut Vec<Act>) {
         if !text.is_empty() {
+            let kept = self.recording == Recording::Running || who == Who::Gateway;
+            let text = if kept { text } else { WITHHELD.to_owned() };
             out.push(Act::Record(Entry { who, at: now.wall, text }));
         }
     }
 }
+
+/// What the transcript has of words that are not to be kept.
+const WITHHELD: &str = "(not kept)";

@@ -80,7 +80,7 @@ impl Talk {
             );
             return;
         }
-        if self.settings.log_transcripts {
+        if self.logs_words() {
             tracing::info!(words, "caller said");
         }
         self.record(now, Who::Caller, words.to_owned(), out);

@@ -3,7 +3,7 @@
 use super::choice::{self, Choice};
 use super::json::{self, at, items, short};
 use super::{custom_data, script, send_keys};
-use crate::base::Tone;
+use crate::base::{Recording, Tone};
 use serde_json::Value;
 
 /// One thing that the assistant wants done. The order of `generic` is the order of doing.
@@ -17,6 +17,8 @@ pub enum Command {
     BargeIn(BargeIn),
     /// `dtmf` `send`.
     Press(Vec<Tone>),
+    /// `start_activities` or `stop_activities` of type `recording`, which is ours.
+    Record(Recording),
     /// `connect_to_agent`.
     Transfer(Transfer),
     /// `end_session`, with headers for a BYE.
@@ -97,7 +99,9 @@ fn read(item: &Value, commands: &mut Vec<Command>) {
         "pause" => {}
         "dtmf" if command_type(item) == "send" => commands.push(Command::Press(send_keys::tones(item))),
         "dtmf" | "speech_to_text" => not_yet(&kind, &command_type(item)),
-        "start_activities" | "stop_activities" | "audio" | "channel_transfer" | "search" | "conversational_search" => {
+        "start_activities" => activities(item, Recording::Running, commands),
+        "stop_activities" => activities(item, Recording::Paused, commands),
+        "audio" | "channel_transfer" | "search" | "conversational_search" => {
             not_yet(&kind, "");
         }
         "user_defined" => {
@@ -184,6 +188,18 @@ fn sip_headers(item: &Value) -> Vec<(String, String)> {
 fn is_token(name: &str) -> bool {
     let sign = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
     !name.is_empty() && name.len() <= 64 && name.bytes().all(sign)
+}
+
+fn activities(item: &Value, recording: Recording, commands: &mut Vec<Command>) {
+    for activity in items(item.get("activities")) {
+        let kind = json::text(activity.get("type").or(Some(activity))).unwrap_or_default();
+        match kind.as_str() {
+            "recording" => commands.push(Command::Record(recording)),
+            other => {
+                not_yet(if recording == Recording::Running { "start_activities" } else { "stop_activities" }, other)
+            }
+        }
+    }
 }
 
 fn command_type(item: &Value) -> String {

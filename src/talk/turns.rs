@@ -59,7 +59,7 @@ impl Talk {
         self.choices.clear();
         // Only an announcement or an ending can be under way here, and both have ended the turn in flight.
         self.playback.cut(out);
-        self.plan(parse(&reply.generic));
+        self.plan(parse(&reply.generic), out);
     }
 
     pub(super) fn unanswered(&mut self, id: TurnId, fault: Fault, out: &mut Vec<Act>) {
@@ -71,7 +71,7 @@ impl Talk {
     }
 
     /// Puts commands into the queue. What follows an ending is not reached.
-    fn plan(&mut self, commands: Vec<Command>) {
+    fn plan(&mut self, commands: Vec<Command>, out: &mut Vec<Act>) {
         for command in commands {
             if self.playback.ending() {
                 tracing::warn!("assistant's commands behind a transfer or an end of session are skipped");
@@ -84,6 +84,11 @@ impl Talk {
                     self.choices = choices;
                 }
                 Command::BargeIn(switch) => self.barge_in = switch == BargeIn::On,
+                // At once, whatever is to be spoken before: a caller who interrupts must not find it undone.
+                Command::Record(recording) => {
+                    self.recording = recording;
+                    out.push(Act::Keep(recording));
+                }
                 Command::Press(tones) => self.playback.press(tones),
                 Command::Transfer(transfer) => self.plan_transfer(transfer),
                 Command::EndSession(headers) => self.playback.end(Ending::EndSession { headers }),

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, fault, ms, settings, text};
 use serde_json::{Value, json};
-use voice_gateway::base::{Service, TurnId};
+use voice_gateway::base::{Recording, Service, TurnId};
 use voice_gateway::call::input::{Reply, SpeechEvent};
 use voice_gateway::call::output::{TurnCause, Who};
 use voice_gateway::call::{Input, LegEvent, MediaEvent, Output};
@@ -382,4 +382,29 @@ fn a_key_heard_as_sound_counts_beside_its_event_once() {
     stage.feed(Input::Media(MediaEvent::InBandDigit('4')));
     stage.feed(Input::Media(MediaEvent::Digit('4')));
     assert_eq!((stage.turns().len(), stage.last_turn().text.as_str()), (before + 1, "4"));
+}
+
+#[test]
+fn what_is_said_while_the_recording_rests_is_not_kept_anywhere() {
+    let activities = |kind: &str| json!({"response_type": kind, "activities": [{"type": "recording"}]});
+    let kept = |stage: &Stage| {
+        let keep = |output: &Output| if let Output::Keep(recording) = output { Some(*recording) } else { None };
+        stage.out.iter().filter_map(keep).collect::<Vec<_>>()
+    };
+    let mut stage = Stage::listening(settings());
+    stage.say("i want to pay");
+    stage.reply(vec![text("Please say your card number."), activities("stop_activities")]);
+    assert_eq!(kept(&stage), [Recording::Paused], "before anything is said");
+    stage.play_all();
+    stage.say("four one one one");
+    stage.press('7');
+    stage.reply(vec![activities("start_activities"), text("Thank you.")]);
+    assert_eq!(kept(&stage), [Recording::Paused, Recording::Running]);
+    stage.play_all();
+    stage.say("goodbye");
+    assert_eq!(stage.records(Who::Caller), ["i want to pay", "(not kept)", "goodbye"]);
+    assert_eq!(stage.records(Who::CallerKeys), ["(not kept)"]);
+    assert_eq!(stage.records(Who::Assistant), ["(not kept)", "Thank you."]);
+    let asked: Vec<_> = stage.turns().iter().map(|turn| turn.text.clone()).collect();
+    assert_eq!(asked, ["i want to pay", "four one one one", "7", "goodbye"], "the assistant is told all the same");
 }

@@ -1,6 +1,6 @@
 //! The call's end of a media session: orders in, events and audio out. Dropping the control closes the session and rests its port.
 
-use crate::base::{PlayId, Tone, metric};
+use crate::base::{PlayId, Recording, Tone, metric};
 use crate::call::MediaEvent;
 use crate::media::{Negotiated, Settings, Statistics};
 use bytes::Bytes;
@@ -60,6 +60,7 @@ pub(super) enum Command {
     Play(PlayId, mpsc::Receiver<Bytes>),
     Stop,
     Press(Vec<Tone>),
+    Record(Recording),
     Statistics(oneshot::Sender<Statistics>),
     Close(oneshot::Sender<Statistics>),
 }
@@ -105,6 +106,11 @@ impl MediaControl {
     /// Sends keys one after the other: as telephone-events, or as their tones where the peer has none.
     pub fn press(&self, tones: Vec<Tone>) {
         self.order(Command::Press(tones));
+    }
+
+    /// Pauses the recording, or lets it go on.
+    pub fn record(&self, recording: Recording) {
+        self.order(Command::Record(recording));
     }
 
     /// Figures up to now; `None` when the session is over.

@@ -12,9 +12,11 @@
 mod handle;
 mod lateness;
 mod recording;
+mod sealed;
 mod worker;
 
 pub use handle::{MediaControl, MediaHandle, MediaOptions};
+pub use sealed::{RecordingKey, UnsealError, Whole, unseal};
 
 use super::ports::{PortError, PortPool, ReservedPort};
 use crate::media::rtp::Numbering;
@@ -48,6 +50,8 @@ pub struct MediaSettings {
     pub jitter_depth: Duration,
     /// The most it may grow to after a stall (`media.jitter_buffer.max`).
     pub jitter_longest: Duration,
+    /// What recordings are sealed with; without it they are plain WAV.
+    pub recording_key: Option<RecordingKey>,
 }
 
 impl Default for MediaSettings {
@@ -60,6 +64,7 @@ impl Default for MediaSettings {
             workers: None,
             jitter_depth: session.depth,
             jitter_longest: session.longest,
+            recording_key: None,
         }
     }
 }
@@ -110,7 +115,7 @@ impl MediaPlane {
         let ports = PortPool::new(settings.bind_address, settings.port_range.clone(), settings.port_rest)?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
-        let (recorder, writing) = Recorder::new();
+        let (recorder, writing) = Recorder::new(settings.recording_key.clone());
         threads.push(spawn("media-recorder".to_owned(), move || writing.run())?);
         let mut lanes = Vec::new();
         for n in 0..settings.workers.map_or_else(default_workers, NonZeroUsize::get) {

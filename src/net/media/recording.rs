@@ -1,6 +1,7 @@
 //! Recordings: each call gathers a second of both sides and hands it to one thread that writes all files. A slow or full disk costs seconds of
 //! recording, never of a call.
 
+use super::sealed::{RecordingKey, SealedWriter};
 use crate::audio::wav::{StereoWriter, WavError};
 use crate::audio::{FRAME, Law};
 use crate::base::{clock, metric};
@@ -50,19 +51,27 @@ struct Second {
 /// The thread's own.
 pub(super) struct Writing {
     queue: Receiver<Message>,
+    key: Option<RecordingKey>,
     files: HashMap<Arc<Path>, Option<Open>>,
     touched: HashMap<Arc<Path>, Instant>,
 }
 
 struct Open {
-    writer: StereoWriter<BufWriter<File>>,
+    sink: Sink,
     written: u64,
 }
 
+/// How a file is written.
+enum Sink {
+    Plain(StereoWriter<BufWriter<File>>),
+    Sealed(Box<SealedWriter<BufWriter<File>>>),
+}
+
 impl Recorder {
-    pub(super) fn new() -> (Self, Writing) {
+    /// With a key, what is written only the key opens.
+    pub(super) fn new(key: Option<RecordingKey>) -> (Self, Writing) {
         let (send, queue) = sync_channel(QUEUE);
-        (Self { queue: send }, Writing { queue, files: HashMap::new(), touched: HashMap::new() })
+        (Self { queue: send }, Writing { queue, key, files: HashMap::new(), touched: HashMap::new() })
     }
 
     /// Ends the thread once what was handed over before is written. Waits where the queue is full.
@@ -134,11 +143,11 @@ impl Writing {
     fn write(&mut self, second: Second) {
         let Second { path, last, .. } = &second;
         self.touched.insert(Arc::clone(path), clock::now().at);
-        let file = self.files.entry(Arc::clone(path)).or_insert_with(|| open(path));
+        let file = self.files.entry(Arc::clone(path)).or_insert_with(|| open(path, self.key.as_ref()));
         if let Some(open) = file
             && let Err(error) = open.append(&second)
         {
-            tracing::warn!(path = %path.display(), %error, "recording stops here");
+            failed(path, &error, "recording stops here");
             *file = None;
         }
         if *last {
@@ -168,27 +177,60 @@ impl Open {
         let silence = [second.law.silence(); FRAME];
         // Seconds that were lost on the way stay silent, so that what follows is in its place.
         while self.written < second.at {
-            self.writer.append(second.law, &silence, &silence)?;
+            self.sink.append(second.law, &silence, &silence)?;
             self.written += u64::try_from(FRAME).unwrap_or(1);
         }
-        self.writer.append(second.law, &second.caller, &second.assistant)?;
+        self.sink.append(second.law, &second.caller, &second.assistant)?;
         self.written += u64::try_from(second.caller.len()).unwrap_or(0);
-        self.writer.checkpoint()
+        self.sink.checkpoint()
     }
 }
 
-fn open(path: &Path) -> Option<Open> {
-    match create(path) {
-        Ok(writer) => Some(Open { writer, written: 0 }),
+impl Sink {
+    fn append(&mut self, law: Law, caller: &[u8], assistant: &[u8]) -> Result<(), WavError> {
+        match self {
+            Self::Plain(writer) => writer.append(law, caller, assistant)?,
+            Self::Sealed(writer) => writer.append(law, caller, assistant),
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), WavError> {
+        match self {
+            Self::Plain(writer) => writer.checkpoint(),
+            Self::Sealed(writer) => writer.checkpoint().map_err(disk),
+        }
+    }
+
+    fn finish(self) -> Result<(), WavError> {
+        match self {
+            Self::Plain(writer) => writer.finish(),
+            Self::Sealed(writer) => writer.finish().map_err(disk),
+        }
+    }
+}
+
+fn disk(error: std::io::Error) -> WavError {
+    WavError::File(error.into())
+}
+
+fn open(path: &Path, key: Option<&RecordingKey>) -> Option<Open> {
+    match create(path, key) {
+        Ok(sink) => Some(Open { sink, written: 0 }),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "no recording of this call");
+            failed(path, &error, "no recording of this call");
             None
         }
     }
 }
 
+fn failed(path: &Path, error: &WavError, what: &str) {
+    metrics::counter!(metric::RECORDINGS_TOTAL, "outcome" => "failed").increment(1);
+    tracing::warn!(event = "recording_failed", path = %path.display(), %error, "{what}");
+}
+
 /// A new file that only its owner reads.
-fn create(path: &Path) -> Result<StereoWriter<BufWriter<File>>, WavError> {
+fn create(path: &Path, key: Option<&RecordingKey>) -> Result<Sink, WavError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = (|| {
         if let Some(folder) = path.parent() {
@@ -196,15 +238,18 @@ fn create(path: &Path) -> Result<StereoWriter<BufWriter<File>>, WavError> {
         }
         File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
     })();
-    let file = made.map_err(|error| WavError::File(error.into()))?;
-    StereoWriter::new(BufWriter::new(file))
+    let file = BufWriter::new(made.map_err(disk)?);
+    Ok(match key {
+        None => Sink::Plain(StereoWriter::new(file)?),
+        Some(key) => Sink::Sealed(Box::new(SealedWriter::new(file, key).map_err(disk)?)),
+    })
 }
 
 fn finish(path: &Path, file: Option<Open>) {
-    if let Some(open) = file
-        && let Err(error) = open.writer.finish()
-    {
-        tracing::warn!(path = %path.display(), %error, "recording cut short");
+    let Some(open) = file else { return };
+    match open.sink.finish() {
+        Ok(()) => metrics::counter!(metric::RECORDINGS_TOTAL, "outcome" => "complete").increment(1),
+        Err(error) => failed(path, &error, "recording cut short"),
     }
 }
 
@@ -225,7 +270,7 @@ mod tests {
     fn both_sides_are_written_in_their_places_and_a_lost_second_is_silent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/call.wav");
-        let (recorder, writing) = Recorder::new();
+        let (recorder, writing) = Recorder::new(None);
         let mut tap = Tap::new(recorder.clone(), path.clone());
         tap.agree(Law::A);
         let (loud, quiet) = (Law::A.encode(8000), Law::A.encode(-100));
@@ -250,7 +295,7 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_costs_the_recording_only() {
         let folder = tempfile::tempdir().unwrap();
-        let (recorder, writing) = Recorder::new();
+        let (recorder, writing) = Recorder::new(None);
         let mut tap = Tap::new(recorder.clone(), folder.path().to_owned());
         (0..60).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
         let mut good = Tap::new(recorder, folder.path().join("good.wav"));
@@ -261,8 +306,43 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_costs_the_recording_only() {
+        let (recorder, writing) = Recorder::new(None);
+        for path in ["/dev/full", "/dev/full"] {
+            let mut tap = Tap::new(recorder.clone(), PathBuf::from(path));
+            (0..500).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut good = Tap::new(recorder, folder.path().join("good.wav"));
+        good.frame(&[0; FRAME], &[0; FRAME]);
+        drop(good);
+        writing.run();
+        assert_eq!(samples(&folder.path().join("good.wav")).len(), 320);
+    }
+
+    #[test]
+    fn with_a_key_the_file_is_sealed() {
+        let key = RecordingKey::parse(&format!("{}=", "A".repeat(43))).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call.wav.sealed");
+        let (recorder, writing) = Recorder::new(Some(key.clone()));
+        let mut tap = Tap::new(recorder, path.clone());
+        (0..75).for_each(|_| tap.frame(&[Law::Mu.encode(4000); FRAME], &[Law::Mu.silence(); FRAME]));
+        drop(tap);
+        writing.run();
+        let mut samples = Vec::new();
+        let file = File::open(path).unwrap();
+        super::super::sealed::unseal(file, &key, |pcm| {
+            samples.extend_from_slice(pcm);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((samples.len(), samples[0], samples[1]), (2 * 75 * 160, Law::Mu.decode(Law::Mu.encode(4000)), 0));
+    }
+
+    #[test]
     fn a_full_queue_loses_seconds_and_blocks_nobody() {
-        let (recorder, writing) = Recorder::new();
+        let (recorder, writing) = Recorder::new(None);
         let mut tap = Tap::new(recorder, PathBuf::from("/nowhere"));
         (0..50 * (QUEUE + 10)).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
         assert_eq!(writing.queue.try_iter().count(), QUEUE);

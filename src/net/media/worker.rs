@@ -218,6 +218,7 @@ impl Leg {
                     self.prompts.clear();
                     Input::Stop
                 }
+                Ok(Command::Record(recording)) => Input::Record(recording),
                 Ok(Command::Press(tones)) => {
                     for tone in tones {
                         let _ = self.session.step(now, Input::Press(tone), &mut tools.out);
