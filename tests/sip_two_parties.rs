@@ -232,3 +232,100 @@ fn another_parser_reads_what_we_write() {
         assert!(seen.iter().any(|one| one.starts_with(line)), "{line} was not among {seen:?}");
     }
 }
+
+#[test]
+fn a_change_of_our_offering_is_answered_once_whatever_the_network_does() {
+    for seed in 0..200 {
+        let mut sim = Sim::new(seed);
+        (sim.loss, sim.duplication, sim.delay) = (0.2, 0.1, 1..300);
+        let leg = sim.dial();
+        sim.run(seconds(40));
+        sim.order(Side::Caller, leg, LegCommand::Offer { sdp: sip_support::sdp() });
+        // Another while it is open is glare, and not sent.
+        sim.order(Side::Caller, leg, LegCommand::Offer { sdp: sip_support::sdp() });
+        let callee = sim.callee_leg();
+        let mut answered = false;
+        for second in 41..90 {
+            sim.run(seconds(second));
+            if !answered && count(&sim.callee_events, |e| matches!(e, LegEvent::Reinvite { sdp: Some(_) })) > 0 {
+                answered = true;
+                sim.order(Side::Callee, callee, LegCommand::AnswerReinvite { sdp: sip_support::sdp() });
+            }
+        }
+        let changed = |wanted: u16| {
+            count(&sim.caller_events, |e| matches!(e, DialEvent::Changed { code, .. } if *code == wanted))
+        };
+        assert_eq!((changed(491), changed(200)), (1, 1), "seed {seed}: {:?}", sim.caller_events);
+        assert_eq!(count(&sim.callee_events, |e| matches!(e, LegEvent::Reinvite { .. })), 1, "seed {seed}");
+        assert_eq!(count(&sim.callee_events, |e| matches!(e, LegEvent::NeverAcknowledged)), 0, "seed {seed}");
+        sim.order(Side::Caller, leg, bye());
+        sim.run(seconds(300));
+        assert!(matches!(sim.callee_events.last(), Some((_, LegEvent::Ended))), "seed {seed}");
+        assert!(sim.forgotten(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_change_that_nobody_answers_ends_the_call() {
+    let mut sim = Sim::new(1);
+    let leg = sim.dial();
+    sim.run(seconds(1));
+    sim.filter = Box::new(|wire| wire.at >= seconds(1) && wire.line().starts_with("INVITE"));
+    sim.order(Side::Caller, leg, LegCommand::Offer { sdp: sip_support::sdp() });
+    sim.run(seconds(40));
+    assert_eq!(count(&sim.caller_events, |e| matches!(e, DialEvent::Changed { code: 408, .. })), 1);
+    assert_eq!(count(&sim.callee_events, |e| matches!(e, LegEvent::Bye { .. })), 1);
+    sim.run(seconds(200));
+    assert!(sim.forgotten());
+}
+
+fn dial_without_offer(sim: &mut Sim) -> voice_gateway::sip::LegId {
+    let leg = sim.caller.reserve_leg();
+    let (uri, from) = ("sip:+18882346789@127.0.0.2".to_owned(), "sip:+1555@127.0.0.1".to_owned());
+    let dial = voice_gateway::sip::Dial { uri, from, ..Default::default() };
+    let flow = sip_support::flow(Transport::Udp, "127.0.0.1:5070", "127.0.0.2:5060");
+    sim.step(Side::Caller, Input::Dial { leg, dial, flow });
+    leg
+}
+
+#[test]
+fn an_offer_in_the_2xx_is_answered_in_the_ack() {
+    for seed in 0..200 {
+        let mut sim = Sim::new(seed);
+        (sim.loss, sim.duplication, sim.delay) = (0.2, 0.1, 1..300);
+        let leg = dial_without_offer(&mut sim);
+        let mut acknowledged = false;
+        for second in 1..60 {
+            sim.run(seconds(second));
+            if !acknowledged && count(&sim.caller_events, |e| matches!(e, DialEvent::Answered { sdp: Some(_), .. })) > 0
+            {
+                acknowledged = true;
+                sim.order(Side::Caller, leg, LegCommand::Acknowledge { sdp: sip_support::sdp() });
+            }
+        }
+        assert!(sim.invites[0].1.sdp.is_none());
+        let acks = count(&sim.callee_events, |e| matches!(e, LegEvent::Acknowledged { sdp: Some(_) }));
+        assert_eq!(acks, 1, "seed {seed}: {:?} {:?}", sim.caller_events, sim.callee_events);
+        sim.order(Side::Caller, leg, bye());
+        sim.run(seconds(300));
+        assert!(matches!(sim.callee_events.last(), Some((_, LegEvent::Ended))), "seed {seed}");
+        assert!(sim.forgotten(), "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_hangs_up_instead_of_answering_an_offer_acknowledges_first() {
+    let mut sim = Sim::new(1);
+    let leg = dial_without_offer(&mut sim);
+    sim.run(seconds(2));
+    assert!(
+        sim.times(Side::Caller, "ACK").is_empty(),
+        "the 2xx came again and was neither acknowledged nor taken for a fork"
+    );
+    sim.order(Side::Caller, leg, bye());
+    sim.run(seconds(10));
+    assert_eq!((sim.times(Side::Caller, "ACK").len(), sim.times(Side::Caller, "BYE").len()), (1, 1));
+    assert!(matches!(sim.callee_events.last(), Some((_, LegEvent::Ended))), "{:?}", sim.callee_events);
+    sim.run(seconds(200));
+    assert!(sim.forgotten());
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tower::ServiceExt;
 use voice_gateway::call::output::EndReason;
 use voice_gateway::web::admin::{Admin, router};
-use voice_gateway::web::{CallView, Calls, HangupOrder, Readiness};
+use voice_gateway::web::{CallView, Calls, HangupOrder, LadderView, Readiness};
 
 #[tokio::test]
 async fn health_and_readiness_need_no_token_and_readiness_says_why_not() {
@@ -90,6 +90,26 @@ async fn calls_are_listed_found_and_ended() {
 }
 
 #[tokio::test]
+async fn a_call_has_its_ladder_and_so_has_one_that_was_refused() {
+    let router = open(&Arc::new(Gateway::default()));
+    let (_, live) = get(&router, "/v1/calls/a%2Fb%25c@host", &[]).await;
+    assert_eq!((&live["live"], &live["ladder"][0]["first_line"]), (&json!(true), &json!("INVITE sip:a@h SIP/2.0")));
+    assert_eq!(get(&router, "/v1/calls/over", &[]).await.1["ladder"], json!([]));
+    let (code, shed) = get(&router, "/v1/calls/shed?format=json", &[]).await;
+    assert_eq!((code, &shed["state"], &shed["code"]), (StatusCode::OK, &json!("refused"), &json!(503)));
+    assert_eq!(shed["ladder"].as_array().unwrap().len(), 1);
+    assert_eq!(get(&router, "/v1/calls/forgotten", &[]).await.1["state"], "ended");
+    for (path, code) in [("over", 404), ("nobody", 404), ("shed", 200)] {
+        assert_eq!(get(&router, &format!("/v1/calls/{path}?format=text"), &[]).await.0.as_u16(), code, "{path}");
+    }
+    let text = Request::get("/v1/calls/shed?format=text").body(Body::empty()).unwrap();
+    let text = router.clone().oneshot(text).await.unwrap();
+    assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(to_bytes(text.into_body(), 1 << 20).await.unwrap(), "INVITE\n");
+    assert_eq!(get(&router, "/v1/calls/shed?format=pcap", &[]).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn wrong_paths_and_methods_are_told_in_json() {
     let router = open(&Arc::new(Gateway::default()));
     assert_eq!(get(&router, "/nowhere", &[]).await.1["error"], "not_found");
@@ -132,6 +152,20 @@ impl Calls for Gateway {
 
     fn find(&self, call_id: &str) -> Option<CallView> {
         self.list().into_iter().find(|call| call.call_id == call_id)
+    }
+
+    fn ladder(&self, call_id: &str) -> Option<LadderView> {
+        let code = match call_id {
+            "a/b%c@host" => None,
+            "shed" => Some(503),
+            "forgotten" => Some(200),
+            _ => return None,
+        };
+        Some(LadderView {
+            code,
+            messages: json!([{"first_line": "INVITE sip:a@h SIP/2.0"}]),
+            text: "INVITE\n".to_owned(),
+        })
     }
 
     fn active(&self) -> usize {

@@ -27,7 +27,8 @@ pub(crate) struct Sample {
 }
 
 impl Gateway {
-    pub(crate) fn start(program: &Path, prefix: &str, dir: &Path, services: &str) -> Self {
+    /// `sip` are further lines of that section.
+    pub(crate) fn start(program: &Path, prefix: &str, dir: &Path, services: &str, sip: &str) -> Self {
         let dir = dir.canonicalize().unwrap();
         for file in ["load.db", "load.db-wal", "load.db-shm"] {
             std::fs::remove_file(dir.join(file)).ok();
@@ -36,7 +37,7 @@ impl Gateway {
         let [agent_port, admin_port] =
             std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port());
         let config = format!(
-            "{services}\n[sip]\nlisten = [\"udp:127.0.0.1:{sip_port}\"]\nmax_calls = 3000\n\n\
+            "{services}\n[sip]\nlisten = [\"udp:127.0.0.1:{sip_port}\"]\nmax_calls = 3000\n{sip}\n\n\
              [media]\nbind_address = \"127.0.0.1\"\n\n\
              [dialog]\npost_response_timeout = \"30s\"\n\n\
              [history]\nstore = \"sqlite:{}\"\n\n\

@@ -100,7 +100,8 @@ async fn run(arguments: &Arguments, calls: usize) -> Row {
     let dialog = Dialog::parse("load test", DIALOG).unwrap();
     let options = SandboxOptions::new(Arc::new(recognition), Arc::new(LoadTestSynthesis), dialog);
     let sandbox = sandbox::start(options, &tracker, stop_services.clone()).await.unwrap();
-    let mut gateway = Gateway::start(&arguments.gateway, &arguments.prefix, &arguments.dir, &sandbox.gateway_config());
+    let mut gateway =
+        Gateway::start(&arguments.gateway, &arguments.prefix, &arguments.dir, &sandbox.gateway_config(), "");
     let mut row = Row::new(calls, arguments.seconds, gateway.ready_after);
     tokio::time::sleep(SETTLE).await;
     let idle = gateway.memory();

@@ -13,6 +13,7 @@ use crate::net::media::{MediaPlane, MediaSettings, RecordingKey};
 use crate::net::ports;
 use crate::net::sip::{self as net_sip, SipHandle};
 use crate::sip;
+use crate::sip::ladder::Disclosure;
 use crate::store::Store;
 use crate::web;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -79,6 +80,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) store: Store,
     pub(super) sip: SipHandle,
+    pub(super) disclosure: Disclosure,
     pub(super) started: AtomicBool,
     pub(super) draining: AtomicBool,
     pub(super) drain: Notify,
@@ -149,6 +151,7 @@ impl Gateway {
             registry: Registry::default(),
             store: store.clone(),
             sip,
+            disclosure: disclosure(&config),
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -293,6 +296,18 @@ fn sip_settings(config: &Config) -> sip::Settings {
         max_calls: usize::try_from(sip.max_calls).unwrap_or(usize::MAX),
         max_calls_per_second: sip.max_calls_per_second,
         ..sip::Settings::default()
+    }
+}
+
+/// What ladders show: no number unless the log may hold words too, and never a secret.
+fn disclosure(config: &Config) -> Disclosure {
+    let sip = &config.sip;
+    let required = sip.required_header.iter().map(|header| header.name.clone());
+    let key = Some(sip.session_key_header.clone()).filter(|name| !name.is_empty());
+    Disclosure {
+        everything: config.log.transcripts,
+        shown: sip.contact_id_headers.clone(),
+        secret: required.chain(key).collect(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Where edges that never import each other meet: the web pages' questions, answered by the store and the registry.
 
 use super::gateway::Shared;
+use super::ladder;
 use super::registry::CallInfo;
 use crate::call::TRANSFER_NOTE;
 use crate::call::input::EndNow;
 use crate::call::output::{EndReason, Who};
 use crate::store::{self, Store};
-use crate::web::{self, CallView, Calls, HangupOrder, Histories, HistoryUnavailable, Pending, Readiness};
+use crate::web::{self, CallView, Calls, HangupOrder, Histories, HistoryUnavailable, LadderView, Pending, Readiness};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -83,6 +84,11 @@ impl Calls for Shared {
 
     fn find(&self, call_id: &str) -> Option<CallView> {
         self.registry.find(call_id).map(view)
+    }
+
+    fn ladder(&self, call_id: &str) -> Option<LadderView> {
+        let shown = self.sip.ladder(call_id)?.show(&self.disclosure);
+        Some(LadderView { code: shown.code, messages: ladder::json(&shown), text: shown.text() })
     }
 
     fn active(&self) -> usize {

@@ -6,6 +6,7 @@ mod call_task;
 pub mod demonstration;
 mod gateway;
 mod joins;
+pub mod ladder;
 pub mod log;
 mod measure;
 pub mod phone;

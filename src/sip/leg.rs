@@ -104,6 +104,16 @@ pub enum LegCommand {
         /// Extra headers.
         headers: Vec<(String, String)>,
     },
+    /// re-INVITE with this offer, in a call of our own; `DialEvent::Changed` tells what came of it.
+    Offer {
+        /// application/sdp body.
+        sdp: Bytes,
+    },
+    /// ACK with the answer to the offer of the 2xx, in a call of our own whose INVITE had none.
+    Acknowledge {
+        /// application/sdp body.
+        sdp: Bytes,
+    },
     /// BYE with these extra headers (`Reason`, custom headers of `end_session`).
     Bye {
         /// Extra headers.
@@ -120,6 +130,8 @@ impl fmt::Debug for LegCommand {
             Self::Answer { headers, .. } => write!(f, "Answer {:?}", names(headers)),
             Self::Reject { code, headers, .. } => write!(f, "Reject {code} {:?}", names(headers)),
             Self::AnswerReinvite { .. } => f.write_str("AnswerReinvite"),
+            Self::Offer { .. } => f.write_str("Offer"),
+            Self::Acknowledge { .. } => f.write_str("Acknowledge"),
             Self::RejectReinvite { code, headers } => write!(f, "RejectReinvite {code} {:?}", names(headers)),
             Self::Bye { headers } => write!(f, "Bye {:?}", names(headers)),
         }
@@ -135,7 +147,7 @@ pub struct Dial {
     pub from: String,
     /// Extra headers, in order.
     pub headers: Vec<(String, String)>,
-    /// The offer; empty sends none.
+    /// The offer; empty sends none: then the 2xx brings one, and `LegCommand::Acknowledge` must answer it.
     pub sdp: Bytes,
 }
 
@@ -151,9 +163,9 @@ pub enum DialEvent {
         /// Early media's description.
         sdp: Option<Bytes>,
     },
-    /// A 2xx; the ACK has been sent.
+    /// A 2xx; the ACK has been sent, unless the INVITE had no offer.
     Answered {
-        /// The answer.
+        /// The answer; the offer where the INVITE had none.
         sdp: Option<Bytes>,
         /// All header fields in order, names as sent.
         headers: Vec<(String, String)>,
@@ -166,6 +178,13 @@ pub enum DialEvent {
         reason: String,
         /// All header fields in order, names as sent; none where no answer came.
         headers: Vec<(String, String)>,
+    },
+    /// The final answer to our re-INVITE: 408 when none came, 491 when it could not be sent now.
+    Changed {
+        /// 200 to 699.
+        code: u16,
+        /// The answer to our offer.
+        sdp: Option<Bytes>,
     },
     /// BYE from the peer, answered 200 by the leg.
     Bye {

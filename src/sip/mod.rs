@@ -11,6 +11,7 @@ mod agenda;
 mod dialog;
 pub mod endpoint;
 mod entropy;
+pub mod ladder;
 pub mod leg;
 pub mod message;
 pub mod settings;

@@ -1,7 +1,7 @@
 //! Admin endpoints: health, readiness, metrics, calls. JSON but for the metrics.
 
 use super::calls::{CallView, Calls, HangupOrder, Readiness};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -65,10 +66,27 @@ async fn list(State(admin): State<Admin>) -> Json<Value> {
     }))
 }
 
-async fn call(State(admin): State<Admin>, Path(call_id): Path<String>) -> Response {
-    match admin.calls.find(&call_id) {
-        Some(call) => Json(call.json()).into_response(),
-        None => no_such_call(),
+async fn call(
+    State(admin): State<Admin>,
+    Path(call_id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let (call, ladder) = (admin.calls.find(&call_id), admin.calls.ladder(&call_id));
+    match (query.get("format").map(String::as_str), call, ladder) {
+        (None | Some("json"), Some(call), ladder) => {
+            let mut call = call.json();
+            if let Some(fields) = call.as_object_mut() {
+                fields.insert("ladder".to_owned(), ladder.map_or_else(|| json!([]), |ladder| ladder.messages));
+            }
+            Json(call).into_response()
+        }
+        (None | Some("json"), None, Some(ladder)) => Json(ladder.json(&call_id)).into_response(),
+        (Some("text"), _, Some(ladder)) => ladder.text.into_response(),
+        (Some("text"), Some(_), None) => {
+            problem(StatusCode::NOT_FOUND, "no_ladder", "its messages are not kept any more")
+        }
+        (None | Some("json" | "text"), None, None) => no_such_call(),
+        (Some(_), ..) => problem(StatusCode::BAD_REQUEST, "format", "format is json or text"),
     }
 }
 
@@ -131,7 +149,7 @@ fn is_local_name(headers: &HeaderMap) -> bool {
 }
 
 fn no_such_call() -> Response {
-    problem(StatusCode::NOT_FOUND, "no_such_call", "no live or recent call has this Call-ID")
+    problem(StatusCode::NOT_FOUND, "no_such_call", "no live or recent call, nor a refused one, has this Call-ID")
 }
 
 fn problem(code: StatusCode, error: &str, message: &str) -> Response {

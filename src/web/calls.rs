@@ -11,6 +11,8 @@ pub trait Calls: Send + Sync + 'static {
     fn list(&self) -> Vec<CallView>;
     /// One of them by its SIP Call-ID.
     fn find(&self, call_id: &str) -> Option<CallView>;
+    /// The SIP messages of a live or recent call, or of an INVITE that was refused and became none.
+    fn ladder(&self, call_id: &str) -> Option<LadderView>;
     /// Number of live calls.
     fn active(&self) -> usize;
     /// Whether new calls are refused.
@@ -69,6 +71,17 @@ pub struct CallView {
     pub turns: u32,
 }
 
+/// The SIP messages of one Call-ID, without secrets and, by default, without numbers.
+#[derive(Clone, Debug)]
+pub struct LadderView {
+    /// The last final answer to an INVITE.
+    pub code: Option<u16>,
+    /// The messages, as JSON objects in an array.
+    pub messages: Value,
+    /// The same as text.
+    pub text: String,
+}
+
 impl CallView {
     pub(super) fn json(&self) -> Value {
         json!({
@@ -87,5 +100,13 @@ impl CallView {
             "cause": self.cause,
             "turns": self.turns,
         })
+    }
+}
+
+impl LadderView {
+    /// Of an INVITE that is among neither the live nor the recent calls.
+    pub(super) fn json(&self, call_id: &str) -> Value {
+        let state = if self.code.is_some_and(|code| code < 300) { "ended" } else { "refused" };
+        json!({"call_id": call_id, "live": false, "state": state, "code": self.code, "ladder": self.messages})
     }
 }

@@ -9,7 +9,7 @@ pub mod metrics;
 mod page;
 pub mod serve;
 
-pub use calls::{CallView, Calls, HangupOrder, Readiness};
+pub use calls::{CallView, Calls, HangupOrder, LadderView, Readiness};
 pub use history::{Conversation, Histories, HistoryUnavailable, Line};
 pub use serve::serve;
 

@@ -16,9 +16,11 @@ mod phone;
 mod sipp;
 mod stage;
 
+mod call;
 mod calls;
 mod contact;
 mod keys;
+mod ladder;
 mod lifecycle;
 mod page;
 mod privacy;

@@ -38,7 +38,7 @@ pub(super) async fn perform(
     // The trunk's word for who calls: the agent's page shows it.
     let who = ("P-Asserted-Identity".to_owned(), format!("<sip:{CALLER}@127.0.0.1>"));
     let headers = headers.chain([who]).collect();
-    let call = phone.call(Placing { uri, headers, record: None }).await?;
+    let call = phone.call(Placing { uri, headers, ..Placing::default() }).await?;
     let mut caller = Caller {
         scenario,
         script,
@@ -148,7 +148,7 @@ impl Caller<'_> {
                 self.waited();
                 self.feed(ScriptInput::Answered { session_key }).await;
             }
-            PhoneEvent::Refused { code, reason } => {
+            PhoneEvent::Refused { code, reason, .. } => {
                 self.leg = Leg::Gone;
                 self.tell(|at| Moment::Refused(at, code, reason.clone()));
                 self.feed(ScriptInput::Refused { code }).await;
@@ -160,7 +160,7 @@ impl Caller<'_> {
                 self.ear.settle();
                 self.waited();
             }
-            PhoneEvent::Played(_) => {}
+            PhoneEvent::Played(_) | PhoneEvent::Changed { .. } => {}
             PhoneEvent::Silence => self.give_up("no RTP came from the gateway for 30 s").await,
             PhoneEvent::Bye { .. } => {
                 self.done.bye_received = true;

@@ -3,17 +3,19 @@
 
 mod ear;
 
+pub use crate::sip::Transport;
+pub use crate::sip::ladder::{Disclosure, Shown};
 pub use ear::{Ear, Noticed};
 
 use crate::audio::Law;
 use crate::base::{PlayId, Tone};
 use crate::call::{LegCommand, MediaEvent};
 use crate::media::Statistics;
-use crate::media::sdp::{self, Codec, LocalMedia};
+use crate::media::sdp::{Codec, Exchange, LocalMedia, SdpProblem};
 use crate::net::media::{MediaControl, MediaHandle, MediaOptions, MediaPlane, MediaPlaneError, MediaSettings};
 use crate::net::sip::{self as net_sip, Listen, OutLeg, SipError, SipHandle};
 use crate::sip::message::Uri;
-use crate::sip::{Dial, DialEvent, Settings, Transport};
+use crate::sip::{Dial, DialEvent, Settings};
 use bytes::Bytes;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -63,6 +65,14 @@ pub struct Phone {
 pub struct Placing {
     /// Whom.
     pub uri: String,
+    /// As whom, as a URI; empty takes the phone's own.
+    pub from: String,
+    /// By which transport; `None` lets the URI say.
+    pub transport: Option<Transport>,
+    /// Codecs in order of preference; empty offers all.
+    pub codecs: Vec<Codec>,
+    /// INVITE without an offer: the peer makes it, and our ACK answers.
+    pub late_offer: bool,
     /// Extra headers, in order.
     pub headers: Vec<(String, String)>,
     /// Where to record, as stereo WAV: left what the phone heard, right what it said.
@@ -76,7 +86,9 @@ pub struct PhoneCall {
     control: MediaControl,
     events: mpsc::Receiver<MediaEvent>,
     audio: mpsc::Receiver<Bytes>,
-    local: LocalMedia,
+    exchange: Exchange,
+    /// The INVITE carries no offer.
+    late_offer: bool,
     /// Of the first agreement: what is heard is coded by it.
     heard_in: Law,
     /// What is sent now.
@@ -108,6 +120,13 @@ pub enum PhoneEvent {
         code: u16,
         /// The phrase, or what was wrong.
         reason: String,
+        /// All headers of the answer; none where none came.
+        headers: Vec<(String, String)>,
+    },
+    /// What came of `hold` or `resume`: the SIP status, 488 where the answer was no agreement.
+    Changed {
+        /// 200 to 699.
+        code: u16,
     },
     /// 20 ms of sound.
     Heard {
@@ -173,10 +192,19 @@ impl Phone {
             ..MediaOptions::default()
         };
         let MediaHandle { control, events, audio } = self.plane.open(port, options, None)?;
-        let sdp = sdp::offer(&local, &CODECS);
-        let dial = Dial { uri: placing.uri, from: String::new(), headers: placing.headers, sdp };
-        let leg = self.sip.dial(dial, None).await?;
-        Ok(PhoneCall { leg, control, events, audio, local, heard_in: Law::Mu, codec: None, plays: 0, over: false })
+        let codecs = if placing.codecs.is_empty() { CODECS.to_vec() } else { placing.codecs };
+        let mut exchange = Exchange::new(local, codecs);
+        let sdp = if placing.late_offer { Bytes::new() } else { exchange.offer() };
+        let dial = Dial { uri: placing.uri, from: placing.from, headers: placing.headers, sdp };
+        let leg = self.sip.dial(dial, placing.transport).await?;
+        let (late_offer, heard_in, codec) = (placing.late_offer, Law::Mu, None);
+        Ok(PhoneCall { leg, control, events, audio, exchange, late_offer, heard_in, codec, plays: 0, over: false })
+    }
+
+    /// The SIP messages of the call that began last.
+    #[must_use]
+    pub fn ladder(&self) -> Option<Shown> {
+        self.sip.latest_ladder().map(|ladder| ladder.show(&disclosure()))
     }
 
     /// Puts the phone away: calls that are up end, files of recordings are closed.
@@ -241,6 +269,18 @@ impl PhoneCall {
         self.control.stop();
     }
 
+    /// Puts the peer on hold by re-INVITE; `Changed` follows.
+    pub async fn hold(&mut self) {
+        let sdp = self.exchange.hold();
+        self.leg.command(LegCommand::Offer { sdp }).await;
+    }
+
+    /// Takes the peer off hold; `Changed` follows.
+    pub async fn resume(&mut self) {
+        let sdp = self.exchange.offer();
+        self.leg.command(LegCommand::Offer { sdp }).await;
+    }
+
     /// Hangs up: CANCEL before the answer, BYE behind it. `Ended` follows.
     pub async fn hang_up(&self) {
         self.leg.cancel().await;
@@ -259,23 +299,33 @@ impl PhoneCall {
     async fn signalled(&mut self, event: DialEvent) -> Option<PhoneEvent> {
         match event {
             DialEvent::Provisional { code, reason, .. } => Some(PhoneEvent::Progress { code, reason }),
-            DialEvent::Answered { sdp, headers } => {
-                let answer = sdp.unwrap_or_default();
-                match sdp::accept_answer(&answer, &self.local, &CODECS) {
-                    Ok(agreed) => {
-                        let codec = agreed.codec;
-                        self.heard_in = codec.law();
-                        self.codec = Some(codec);
-                        self.control.agree(agreed);
-                        Some(PhoneEvent::Answered { headers, codec })
-                    }
-                    Err(problem) => {
-                        self.leg.bye(Vec::new()).await;
-                        Some(self.end(PhoneEvent::Refused { code: problem.code(), reason: problem.to_string() }))
-                    }
+            DialEvent::Answered { sdp, headers } => match self.described(&sdp.unwrap_or_default()).await {
+                Ok(codec) => {
+                    self.heard_in = codec.law();
+                    Some(PhoneEvent::Answered { headers, codec })
                 }
+                Err(problem) => {
+                    self.leg.bye(Vec::new()).await;
+                    let (code, reason) = (problem.code(), problem.to_string());
+                    Some(self.end(PhoneEvent::Refused { code, reason, headers }))
+                }
+            },
+            DialEvent::Changed { code: code @ 200..300, sdp } => {
+                let agreed = self.exchange.accept(&sdp.unwrap_or_default());
+                let code = agreed.map_or_else(
+                    |problem| problem.code(),
+                    |agreed| {
+                        self.codec = Some(agreed.codec);
+                        self.control.agree(agreed);
+                        code
+                    },
+                );
+                Some(PhoneEvent::Changed { code })
             }
-            DialEvent::Refused { code, reason, .. } => Some(self.end(PhoneEvent::Refused { code, reason })),
+            DialEvent::Changed { code, .. } => Some(PhoneEvent::Changed { code }),
+            DialEvent::Refused { code, reason, headers } => {
+                Some(self.end(PhoneEvent::Refused { code, reason, headers }))
+            }
             DialEvent::Bye { headers } => Some(PhoneEvent::Bye { headers }),
             DialEvent::Reinvite { sdp } => {
                 self.changed(sdp).await;
@@ -285,12 +335,26 @@ impl PhoneCall {
         }
     }
 
+    /// The 2xx's description: the answer to our offer, or the offer that our ACK answers.
+    async fn described(&mut self, sdp: &Bytes) -> Result<Codec, SdpProblem> {
+        let agreed = if self.late_offer {
+            let (sdp, agreed) = self.exchange.answer(sdp)?;
+            self.leg.command(LegCommand::Acknowledge { sdp }).await;
+            agreed
+        } else {
+            self.exchange.accept(sdp)?
+        };
+        let codec = agreed.codec;
+        self.codec = Some(codec);
+        self.control.agree(agreed);
+        Ok(codec)
+    }
+
     /// The peer wants the media changed.
     async fn changed(&mut self, offer: Option<Bytes>) {
-        self.local.session_version += 1;
         let command = match offer {
-            None => LegCommand::AnswerReinvite { sdp: sdp::offer(&self.local, &CODECS) },
-            Some(offer) => match sdp::answer(&offer, &self.local, &CODECS) {
+            None => LegCommand::AnswerReinvite { sdp: self.exchange.offer() },
+            Some(offer) => match self.exchange.answer(&offer) {
                 Ok((sdp, agreed)) => {
                     self.codec = Some(agreed.codec);
                     self.control.agree(agreed);
@@ -312,6 +376,12 @@ impl PhoneCall {
 #[must_use]
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+/// What may be shown of this phone's messages: they are its user's own, but the session key opens the transcript.
+#[must_use]
+pub fn disclosure() -> Disclosure {
+    Disclosure { everything: true, secret: vec!["X-Session-Key".to_owned()], ..Disclosure::default() }
 }
 
 async fn resolve(text: &str) -> Result<IpAddr, PhoneError> {

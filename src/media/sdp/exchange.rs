@@ -55,8 +55,17 @@ impl Exchange {
 
     /// Our offer: all codecs at first, and later what was agreed with all that could be.
     pub fn offer(&mut self) -> Bytes {
+        self.propose(Direction::Both)
+    }
+
+    /// The same, but the peer shall be silent: hold (RFC 3264 section 8.4).
+    pub fn hold(&mut self) -> Bytes {
+        self.propose(Direction::SendOnly)
+    }
+
+    fn propose(&mut self, direction: Direction) -> Bytes {
         let streams = self.agreed.as_ref().map_or_else(|| self.first(), |agreed| self.again(agreed));
-        let body = self.write(&streams, &streams.numbers, Direction::Both);
+        let body = self.write(&streams, &streams.numbers, direction);
         self.offered = Some(streams);
         body
     }

@@ -7,8 +7,10 @@ use super::leg::{EVENTS, Incoming, Leg, Orphans, SipHandle};
 use super::route::Routes;
 use super::{Bound, SipError, stream, udp};
 use crate::base::{clock, metric};
+use crate::sip::ladder::{Direction, Ladders};
 use crate::sip::{Dial, DialEvent, Endpoint, Flow, Input, LegCommand, LegEvent, LegId, Output, Settings, Transport};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +57,7 @@ pub(super) struct Driver {
     orders: mpsc::Sender<Order>,
     orphans: Arc<Orphans>,
     active: Arc<AtomicUsize>,
+    ladders: Arc<Mutex<Ladders>>,
     tracker: TaskTracker,
     /// Ends datagram readers and listeners once the driver has ended; connections end when their outbox does.
     sockets: CancellationToken,
@@ -76,6 +79,7 @@ impl Driver {
         let (drain, drains) = watch::channel(false);
         let orphans = Arc::new(Orphans::default());
         let active = Arc::new(AtomicUsize::new(0));
+        let ladders = Arc::new(Mutex::new(Ladders::default()));
         let sockets = CancellationToken::new();
         let mut driver = Self {
             endpoint: Endpoint::new(settings, bound.seed),
@@ -91,13 +95,14 @@ impl Driver {
             orders: orders.clone(),
             orphans: orphans.clone(),
             active: active.clone(),
+            ladders: ladders.clone(),
             tracker: tracker.clone(),
             sockets,
             next: None,
         };
         driver.open(bound.udp, bound.tcp);
         tracker.spawn(driver.run(inlet_queue, order_queue, drains, stop));
-        (SipHandle { orders, drain: Arc::new(drain), active, orphans }, calls)
+        (SipHandle { orders, drain: Arc::new(drain), active, orphans, ladders }, calls)
     }
 
     fn open(&mut self, udp: Vec<(SocketAddr, std::net::UdpSocket)>, tcp: Vec<(SocketAddr, std::net::TcpListener)>) {
@@ -233,10 +238,14 @@ impl Driver {
         let mut out = Vec::new();
         while let Some(input) = inputs.pop() {
             let now = clock::now();
+            if let Input::Received { flow, bytes } | Input::Broken { flow, head: bytes } = &input {
+                self.ladders.lock().record(now, Direction::In, *flow, bytes);
+            }
             self.next = self.endpoint.step(now, input, &mut out);
             for output in out.drain(..) {
                 match output {
                     Output::Send { flow, bytes } => {
+                        self.ladders.lock().record(now, Direction::Out, flow, &bytes);
                         if !self.send(flow, bytes) {
                             inputs.push(Input::Unreachable { flow });
                         }
@@ -245,6 +254,7 @@ impl Driver {
                     Output::Incoming { leg, invite, flow } => {
                         let (events, listener) = mpsc::channel(EVENTS);
                         self.calls.insert(leg, events);
+                        self.ladders.lock().admitted(&invite.call_id, leg);
                         let holder = Leg::new(leg, self.orders.clone(), listener, self.orphans.clone());
                         let call = Incoming::new(*invite, holder, &flow, now);
                         // Dropped when the queue is full: the leg's owner is gone then, which ends it.
@@ -255,6 +265,9 @@ impl Driver {
                     Output::Leg { leg, event } => {
                         let ended = event == LegEvent::Ended;
                         let told = self.calls.get(&leg).is_none_or(|call| deliver(call, event));
+                        if ended {
+                            self.ladders.lock().over(leg);
+                        }
                         if ended || !told {
                             self.calls.remove(&leg);
                         }

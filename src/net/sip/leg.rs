@@ -3,6 +3,7 @@
 use super::SipError;
 use super::driver::Order;
 use crate::base::Now;
+use crate::sip::ladder::{Ladder, Ladders};
 use crate::sip::message::{Scheme, Uri};
 use crate::sip::{Dial, DialEvent, Flow, Invite, LegCommand, LegEvent, LegId, Transport};
 use parking_lot::Mutex;
@@ -60,6 +61,7 @@ pub struct SipHandle {
     pub(super) drain: Arc<watch::Sender<bool>>,
     pub(super) active: Arc<AtomicUsize>,
     pub(super) orphans: Arc<Orphans>,
+    pub(super) ladders: Arc<Mutex<Ladders>>,
 }
 
 impl Leg {
@@ -148,6 +150,18 @@ impl SipHandle {
     #[must_use]
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// The messages of a call, of a live or a recent one, or of an INVITE that was refused.
+    #[must_use]
+    pub fn ladder(&self, call_id: &str) -> Option<Ladder> {
+        self.ladders.lock().find(call_id)
+    }
+
+    /// The messages of the call that began last.
+    #[must_use]
+    pub fn latest_ladder(&self) -> Option<Ladder> {
+        self.ladders.lock().latest()
     }
 
     /// Places a call, by `transport` or as the URI's `transport` parameter says, else UDP. A listener of that transport must

@@ -17,6 +17,8 @@ impl Endpoint {
             LegCommand::Reject { code, reason, headers } => self.reject(turn, id, code, &reason, &headers),
             LegCommand::AnswerReinvite { sdp } => self.answer_change(turn, id, sdp),
             LegCommand::RejectReinvite { code, headers } => self.reject_change(turn, id, code, &headers),
+            LegCommand::Offer { sdp } => self.offer_change(turn, id, sdp),
+            LegCommand::Acknowledge { sdp } => self.acknowledge(turn, id, sdp),
             LegCommand::Bye { headers } => self.leave(turn, id, headers),
         }
     }
@@ -101,7 +103,7 @@ impl Endpoint {
     }
 
     /// BYE, or what ends a leg that is not so far yet.
-    fn leave(&mut self, turn: &mut Turn<'_>, id: LegId, headers: Vec<(String, String)>) {
+    pub(super) fn leave(&mut self, turn: &mut Turn<'_>, id: LegId, headers: Vec<(String, String)>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match leg.phase {
             Phase::Offered { .. } => self.reject(turn, id, 480, "", &headers),
@@ -126,6 +128,8 @@ impl Endpoint {
     }
 
     pub(super) fn send_bye(&mut self, turn: &mut Turn<'_>, id: LegId, headers: &[(String, String)]) {
+        // Without its ACK the peer would never take our BYE.
+        self.acknowledge(turn, id, Bytes::new());
         let branch = self.branch();
         self.terminate_change(turn, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };

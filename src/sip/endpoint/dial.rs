@@ -25,13 +25,12 @@ impl Endpoint {
         invite.headers.push("Contact", &words::contact_of(&self.settings, &flow));
         words::push_capabilities(&mut invite.headers);
         push_extra(&mut invite.headers, &dial.headers);
-        if !dial.sdp.is_empty() {
-            invite.headers.push("Content-Type", "application/sdp");
-            invite.body = dial.sdp;
-        }
+        let late_offer = dial.sdp.is_empty();
+        super::offer::put_description(&mut invite.headers, &mut invite.body, dial.sdp);
         let client = self.send_request(turn, Some(id), invite, flow, &branch);
         let phase = Phase::Calling { client, cancel: Cancel::No };
-        let leg = Leg::new(Role::Calling, dialog, phase, flow.remote.ip());
+        let mut leg = Leg::new(Role::Calling, dialog, phase, flow.remote.ip());
+        leg.owes_answer = late_offer;
         self.dialogs.insert(leg.dialog_key(), id);
         self.legs.insert(id, leg);
         self.dialled += 1;
@@ -59,6 +58,9 @@ impl Endpoint {
             return;
         }
         let Some(leg) = leg else { return };
+        if response.code >= 200 && self.is_change(leg, client_id) {
+            return self.change_answered(turn, leg, &response);
+        }
         match (cseq.method, response.code) {
             (Method::Invite, ..200) => self.progress(turn, leg, client_id, &response),
             (Method::Invite, 200..300) => self.accepted(turn, leg, &response),
@@ -89,18 +91,18 @@ impl Endpoint {
         let to_tag = response.headers.first("To").and_then(|to| NameAddr::parse(to).ok());
         let to_tag = to_tag.as_ref().and_then(NameAddr::tag).unwrap_or_default();
         let Phase::Calling { cancel, .. } = leg.phase else {
-            if leg.dialog.remote_tag() == to_tag
-                && let Some((flow, ack)) = leg.ack.clone()
-            {
-                turn.send(flow, ack);
-            } else {
-                self.drop_fork(turn, id, response);
+            match leg.ack.clone() {
+                Some((flow, ack)) if leg.dialog.remote_tag() == to_tag => turn.send(flow, ack),
+                None if leg.owes_answer && leg.dialog.remote_tag() == to_tag => {}
+                _ => self.drop_fork(turn, id, response),
             }
             return;
         };
         leg.dialog.answered(response);
         leg.phase = Phase::Established;
-        self.send_ack(turn, id);
+        if !leg.owes_answer {
+            self.send_ack(turn, id, bytes::Bytes::new());
+        }
         let sdp = session_description(&response.headers, &response.body).ok().flatten();
         let answered = DialEvent::Answered { sdp, headers: response.headers.pairs() };
         turn.out.push(Output::Dial { leg: id, event: answered });
@@ -109,12 +111,13 @@ impl Endpoint {
         }
     }
 
-    fn send_ack(&mut self, turn: &mut Turn<'_>, id: LegId) {
+    pub(super) fn send_ack(&mut self, turn: &mut Turn<'_>, id: LegId, sdp: bytes::Bytes) {
         let branch = self.branch();
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let flow = leg.dialog.next_hop();
         let mut ack = leg.dialog.request(Method::Ack);
         ack.headers.push_front("Via", &words::via_of(&self.settings, &flow, &branch));
+        super::offer::put_description(&mut ack.headers, &mut ack.body, sdp);
         let bytes = ack.to_bytes();
         turn.send(flow, bytes.clone());
         leg.ack = Some((flow, bytes));
@@ -162,6 +165,9 @@ impl Endpoint {
         let Some(client) = self.clients.remove(client) else { return };
         let Some(leg) = client.leg else { return };
         match client.request.method {
+            Method::Invite if self.legs.get(&leg).is_some_and(|leg| matches!(leg.phase, Phase::Established)) => {
+                self.change_told(turn, leg, code, None);
+            }
             Method::Invite => self.refused(turn, leg, code, reason, &Headers::default()),
             Method::Bye => self.finish(turn, leg),
             _ => {}

@@ -22,6 +22,10 @@ pub(super) struct Leg {
     pub(super) reinvite: Option<Reinvite>,
     /// Our ACK to the peer's 2xx, sent again whenever that comes again.
     pub(super) ack: Option<(Flow, Bytes)>,
+    /// Our re-INVITE that has no final answer.
+    pub(super) change: Option<u64>,
+    /// The peer's 2xx carried the offer, and our ACK waits for the answer.
+    pub(super) owes_answer: bool,
     /// Server transactions within the dialog, oldest first: only the newest few are kept for retransmissions.
     pub(super) recent: VecDeque<u64>,
     /// Where the INVITE came from.
@@ -111,6 +115,8 @@ impl Leg {
             unacked: None,
             reinvite: None,
             ack: None,
+            change: None,
+            owes_answer: false,
             recent: VecDeque::new(),
             source,
             half_open: role == Role::Called,
@@ -128,7 +134,7 @@ impl Leg {
 
     /// Whether an offer of ours waits for its answer.
     pub(super) fn offer_is_out(&self) -> bool {
-        self.unacked.as_ref().is_some_and(|unacked| unacked.offer)
+        self.change.is_some() || self.unacked.as_ref().is_some_and(|unacked| unacked.offer)
     }
 
     /// The ACK has come, or is no longer waited for.

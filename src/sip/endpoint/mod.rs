@@ -4,6 +4,7 @@ mod command;
 mod dial;
 mod invite;
 mod leg;
+mod offer;
 mod receive;
 mod remarks;
 mod respond;

@@ -13,6 +13,7 @@ mod write;
 
 pub use body::{NoDescription, dtmf_digit, session_description};
 pub use frame::{Frame, Framer};
+pub(crate) use headers::same_name;
 pub use headers::{Field, Headers};
 pub use inbound::Inbound;
 pub(crate) use inbound::response_flow;

@@ -1,0 +1,133 @@
+//! `call`: one test call, as CXone's Placecall would place it, against any gateway, and all that a trunk's engineer wants to see of it.
+
+mod course;
+mod outcome;
+mod values;
+
+use super::Exit;
+use super::terminal::{complain, note, say};
+use crate::app::log;
+use crate::app::phone::{Phone, Placing, Transport};
+use crate::audio::wav;
+use crate::media::sdp::Codec;
+use outcome::Outcome;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// `call`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Call {
+    /// Whom to call, as in sip:100@127.0.0.1:5060;transport=tcp
+    #[arg(value_name = "SIP-URI")]
+    uri: String,
+    /// The contact that Placecall would name, sent as X-ContactID
+    #[arg(long, value_name = "N")]
+    contact_id: Option<String>,
+    /// A header of the INVITE, as in 'X-Skill: sales'; may be given several times
+    #[arg(long = "header", value_name = "X-A: b", value_parser = values::header)]
+    headers: Vec<(String, String)>,
+    /// A sound to play once the call is answered: mono WAV of 16 bits at 8, 16, 24 or 48 kHz
+    #[arg(long, value_name = "WAV")]
+    play: Option<PathBuf>,
+    /// Keys to press once the sound is played (0-9, *, #, A-D), as telephone-events
+    #[arg(long, value_name = "DIGITS", value_parser = values::digits)]
+    dtmf: Option<String>,
+    /// Record the call as stereo WAV: left what is heard, right what is said
+    #[arg(long, value_name = "WAV")]
+    record: Option<PathBuf>,
+    /// Hang up so many seconds after the answer; without it the other side or Ctrl-C ends the call
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Who calls, as a URI: From of the INVITE
+    #[arg(long, value_name = "URI", help_heading = "Signalling")]
+    from: Option<String>,
+    /// How to get there, udp or tcp; without it the URI says, else udp
+    #[arg(long, value_name = "TRANSPORT", value_parser = values::transport, help_heading = "Signalling")]
+    transport: Option<Transport>,
+    /// A codec to offer, PCMU or PCMA; may be given several times, the preferred one first. Without it both are offered
+    #[arg(long = "codec", value_name = "CODEC", value_parser = values::codec, help_heading = "Signalling")]
+    codecs: Vec<Codec>,
+    /// Send the INVITE without an offer: the gateway makes it in its 200, and our ACK answers
+    #[arg(long, help_heading = "Signalling")]
+    late_offer: bool,
+    /// Once the call is answered, hold it by re-INVITE (sendonly) for so many seconds, then resume it
+    #[arg(long, value_name = "SECONDS", value_parser = values::duration, help_heading = "Signalling")]
+    hold: Option<Duration>,
+    /// Take the call back by CANCEL so long after the INVITE, as in 500ms or 2s. That it ends with 487 is then the success;
+    /// where the answer is faster the call is ended by BYE
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Signalling")]
+    cancel_after: Option<Duration>,
+    /// Print the headers of the final answer, the session key excepted
+    #[arg(long = "headers", help_heading = "What to print")]
+    show_headers: bool,
+    /// Print every SIP message of the call with its time
+    #[arg(long, help_heading = "What to print")]
+    ladder: bool,
+    /// One JSON object with what came of it, for machines; with --headers and --ladder these too
+    #[arg(long, help_heading = "What to print")]
+    json: bool,
+}
+
+pub(super) async fn run(call: Call) -> Exit {
+    if let Err(error) = log::install(log::Format::Pretty, "warn") {
+        complain(&error.to_string());
+        return Exit::Failed;
+    }
+    match place(&call).await {
+        Ok(outcome) => {
+            if call.json {
+                say(&outcome.json(&call).to_string());
+            } else {
+                outcome.tell(&call);
+            }
+            if outcome.clean() { Exit::Done } else { Exit::Failed }
+        }
+        Err(error) => {
+            if call.json {
+                say(&json!({"uri": call.uri, "answered": false, "ok": false, "error": error}).to_string());
+            } else {
+                complain(&error);
+            }
+            Exit::Failed
+        }
+    }
+}
+
+async fn place(call: &Call) -> Result<Outcome, String> {
+    let sound = match &call.play {
+        None => Vec::new(),
+        Some(path) => {
+            let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let file = std::fs::File::open(path).map_err(|error| named(&error))?;
+            wav::read_telephone(std::io::BufReader::new(file)).map_err(|error| named(&error))?
+        }
+    };
+    let mut headers = Vec::new();
+    if let Some(contact_id) = &call.contact_id {
+        headers.push(("X-ContactID".to_owned(), contact_id.clone()));
+    }
+    headers.extend(call.headers.iter().cloned());
+    let interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("Ctrl-C cannot be watched: {error}"))?;
+    let phone = Phone::towards(&call.uri).await.map_err(|error| error.to_string())?;
+    let placing = Placing {
+        uri: call.uri.clone(),
+        from: call.from.clone().unwrap_or_default(),
+        transport: call.transport,
+        codecs: call.codecs.clone(),
+        late_offer: call.late_offer,
+        headers,
+        record: call.record.clone(),
+    };
+    let placed = phone.call(placing).await.map_err(|error| error.to_string())?;
+    if !call.json {
+        note(&format!("calling {}", call.uri));
+    }
+    let mut outcome = course::hold(call, placed, &sound, interrupt).await;
+    if call.ladder {
+        outcome.ladder = phone.ladder();
+    }
+    phone.put_away().await;
+    Ok(outcome)
+}
