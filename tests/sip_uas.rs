@@ -341,8 +341,18 @@ fn methods_and_extensions_get_their_codes() {
     let mut desk = Desk::new(settings());
     for (text, code, header, value) in [
         (bare("OPTIONS", "a", "z9hG4bK1", 1, ""), 200, "Accept", "application/sdp"),
-        (bare("REGISTER", "b", "z9hG4bK2", 1, ""), 405, "Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"),
-        (bare("NEWMETHOD", "c", "z9hG4bK3", 1, ""), 501, "Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"),
+        (
+            bare("REGISTER", "b", "z9hG4bK2", 1, ""),
+            405,
+            "Allow",
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY",
+        ),
+        (
+            bare("NEWMETHOD", "c", "z9hG4bK3", 1, ""),
+            501,
+            "Allow",
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY",
+        ),
         (bare("BYE", "d", "z9hG4bK4", 1, ""), 481, "CSeq", "1 BYE"),
         (invite("e", "z9hG4bK5", 1, "Require: 100rel, foo\r\n"), 420, "Unsupported", "100rel, foo"),
         (invite("f", "z9hG4bK6", 1, "Content-Encoding: gzip\r\n"), 415, "Accept-Encoding", "identity"),

@@ -215,6 +215,7 @@ fn call(config: &Config, sections: TenantConfig<'_>) -> Result<CallSettings, Wro
         failure_message: dialog.failure_message.clone(),
         transfer_failure_message: dialog.transfer_failure_message.clone(),
         disconnect_on_transfer_failure: dialog.disconnect_on_transfer_failure,
+        refer_timeout: dialog.refer_timeout,
         signal_budget: cxone.signal_budget,
         after_transfer: cxone.after_transfer,
         after_hangup: cxone.after_hangup,

@@ -32,6 +32,8 @@ pub const SIGNALS_TOTAL: &str = "voice_gateway_signals_total";
 pub const SIGNAL_SECONDS: &str = "voice_gateway_signal_seconds";
 /// Gauge: signals ordered and not settled.
 pub const SIGNALS_PENDING: &str = "voice_gateway_signals_pending";
+/// Counter `{outcome}`: transfers by REFER.
+pub const REFERS_TOTAL: &str = "voice_gateway_refers_total";
 /// Counter `{service,kind}`: failures of outside services.
 pub const UPSTREAM_ERRORS_TOTAL: &str = "voice_gateway_upstream_errors_total";
 /// Counter: Speech to Text sockets opened again within a call.

@@ -4,6 +4,7 @@ use super::ending::{Cause, Exit};
 use super::machine::{Call, State, Timer};
 use super::output::{LegCommand, Output, Summary};
 use super::signalling::Order;
+use super::transfer::Means;
 use crate::base::Now;
 use crate::talk::Event;
 use std::time::Duration;
@@ -13,7 +14,9 @@ impl Call {
     /// Ends the call by BYE, once the ACK is here.
     pub(super) fn bye(&mut self, now: Now, cause: Cause, out: &mut Vec<Output>) {
         let custom = match &self.state {
-            State::Signalling(Order::Hangup(headers)) | State::Releasing(Order::Hangup(headers), _) => headers.clone(),
+            State::Committing(Means::Leave(headers))
+            | State::Signalling(Order::Hangup(headers))
+            | State::Releasing(Order::Hangup(headers), _) => headers.clone(),
             _ => Vec::new(),
         };
         self.timers.clear();
@@ -42,6 +45,7 @@ impl Call {
         let cause = match &self.state {
             State::Arrived | State::Talking | State::Committing(_) | State::Over => gone,
             State::Signalling(_) | State::Releasing(..) if gone == Cause::NeverAcknowledged => gone,
+            State::Referring { .. } => self.left_while_referring(gone),
             State::Signalling(order) => {
                 let purpose = order.purpose();
                 tracing::info!(

@@ -48,8 +48,20 @@ pub enum Cause {
     TransferUnknown(Fault),
     /// The transfer signal was refused or could not be sent.
     TransferFailed(Fault),
-    /// The assistant named no `nice_cxone` target, but these.
+    /// The assistant named no target that the gateway knows, but these.
     NoTransferTarget(Vec<String>),
+    /// The assistant named an address that cannot be transferred to.
+    UnusableTarget(&'static str),
+    /// The peer told that our REFER came to a good end, or took it and will tell no more.
+    Referred,
+    /// BYE of the peer while our REFER was under way: the far end has taken the call.
+    ReferReleased,
+    /// REFER was refused, or what the peer tried was: the status.
+    ReferFailed(u16),
+    /// The peer took our REFER and did not tell in time what came of it.
+    ReferUnknown,
+    /// `transfer_method` hangup: the BYE is the transfer.
+    TransferByHangup,
     /// A transfer in a call without contact id: the BYE is the transfer.
     TransferWithoutContact,
     /// Hangup signalled, and CXone sent BYE.
@@ -141,7 +153,13 @@ impl Cause {
             Self::TransferNotReleased      => (AssistantTransfer, Bye(200, 16, "transfer signalled"),             to,  Quiet,           "transfer_not_released",    WARN),
             Self::TransferUnknown(_)       => (Failed,            Bye(500, 41, "signal outcome unknown"),         to,  Quiet,           "transfer_unknown",         WARN),
             Self::TransferFailed(_)        => (Failed,            Bye(500, 41, "signal failed"),                  to,  TransferFailure, "transfer_failed",          ERROR),
-            Self::NoTransferTarget(_)      => (Failed,            Bye(500, 41, "no nice_cxone target"),           no,  TransferFailure, "no_transfer_target",       ERROR),
+            Self::NoTransferTarget(_)      => (Failed,            Bye(500, 41, "no transfer target"),             no,  TransferFailure, "no_transfer_target",       ERROR),
+            Self::UnusableTarget(_)        => (Failed,            Bye(500, 41, "unusable transfer target"),       no,  TransferFailure, "unusable_target",          ERROR),
+            Self::Referred                 => (AssistantTransfer, Bye(200, 16, "transferred"),                    no,  Quiet,           "referred",                 INFO),
+            Self::ReferReleased            => (AssistantTransfer, Nothing,                                        no,  Quiet,           "refer_released",           INFO),
+            Self::ReferFailed(_)           => (Failed,            Bye(500, 41, "REFER failed"),                   no,  TransferFailure, "refer_failed",             WARN),
+            Self::ReferUnknown             => (Failed,            Bye(500, 41, "REFER outcome unknown"),          no,  Quiet,           "refer_unknown",            WARN),
+            Self::TransferByHangup         => (AssistantTransfer, Bye(200, 16, "transfer by hangup"),             no,  Quiet,           "transfer_by_hangup",       INFO),
             Self::TransferWithoutContact   => (AssistantTransfer, Bye(200, 16, "transfer without contact id"),    no,  Quiet,           "transfer_without_contact", INFO),
             Self::HungUp                   => (AssistantHangup,   Nothing,                                        off, Quiet,           "hung_up",                  INFO),
             Self::HangupNotReleased        => (AssistantHangup,   Bye(200, 16, "hangup signalled"),               off, Quiet,           "hangup_not_released",      WARN),
@@ -170,6 +188,9 @@ impl Cause {
             Self::TransferNotReleased | Self::HangupNotReleased => Some(
                 "the signal was accepted and the script did not end the leg: it has no Hangup on the spawned contact",
             ),
+            Self::ReferFailed(405 | 501) => {
+                Some("the peer takes no REFER: the trunk must allow it, or transfer_method must be hangup")
+            }
             Self::NoContact(_) => {
                 Some("the script must run Sipputheader before Placecall, and the trunk group must let X- headers pass")
             }
@@ -204,10 +225,18 @@ impl fmt::Display for Cause {
             Self::TransferNotReleased => f.write_str("transferred to an agent, leg not released by CXone"),
             Self::TransferUnknown(fault) => write!(f, "transfer signal may not have arrived: {fault}"),
             Self::TransferFailed(fault) => write!(f, "transfer failed: {fault}"),
-            Self::NoTransferTarget(others) if others.is_empty() => f.write_str("transfer failed: no nice_cxone target"),
+            Self::NoTransferTarget(others) if others.is_empty() => f.write_str("transfer failed: no target"),
             Self::NoTransferTarget(others) => {
-                write!(f, "transfer failed: no nice_cxone target, but {}", others.join(", "))
+                write!(f, "transfer failed: no nice_cxone or service_desk.sip target, but {}", others.join(", "))
             }
+            Self::UnusableTarget(why) => write!(f, "transfer failed: {why}"),
+            Self::Referred => f.write_str("transferred by REFER"),
+            Self::ReferReleased => f.write_str("transferred by REFER, leg released by the peer"),
+            Self::ReferFailed(code) => {
+                write!(f, "transfer by REFER failed: {code} {}", crate::sip::message::reason_phrase(*code))
+            }
+            Self::ReferUnknown => f.write_str("transfer by REFER may have failed: the peer has not told"),
+            Self::TransferByHangup => f.write_str("transferred by BYE, as the assistant asked"),
             Self::TransferWithoutContact => f.write_str("transferred by BYE: no contact id to signal"),
             Self::HungUp => f.write_str("ended by the assistant"),
             Self::HangupNotReleased => f.write_str("ended by the assistant, leg not released by CXone"),

@@ -112,6 +112,7 @@ impl Call {
                     self.feed(now, Event::Digit(key), out);
                 }
             }
+            LegEvent::Referral(referral) => self.referral(now, referral, out),
             LegEvent::NeverAcknowledged => {
                 if !self.acknowledged {
                     self.left(now, Cause::NeverAcknowledged, out);

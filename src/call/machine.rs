@@ -5,9 +5,10 @@
 //! | Arrived | made, not stepped | first step |
 //! | Talking | the conversation runs | by the conversation's own deadlines (turn limit, prompt, post-response); no ACK: 40 s; on hold: 10 min; then the error path |
 //! | Apologising | the last message plays | 10 s, then BYE |
-//! | Committing | the history is being made durable before a transfer signal | 2 s, then the signal goes all the same |
+//! | Committing | the history is being made durable before a transfer | 2 s, then the transfer goes all the same |
 //! | Signalling | the signal is under way, silence is sent | `signal_budget` + 3 s, then as if ambiguous |
 //! | Releasing | signalled; CXone's BYE is awaited | `after_transfer`, `after_hangup`, or 3 s when ambiguous; then our BYE |
+//! | Referring | REFER is out, silence is sent | 8 s for its answer, then as refused; `refer_timeout` for what came of it, or 5 s where no report will tell; then our BYE |
 //! | Closing | our BYE is sent, or waits for the ACK that must come before it | 40 s, then Ended |
 //! | Over | `Ended` is out | - |
 
@@ -18,6 +19,7 @@ use super::negotiation::Negotiation;
 use super::output::Output;
 use super::settings::{CallFacts, CallSettings};
 use super::signalling::Order;
+use super::transfer::Means;
 use crate::base::{ContactId, Deadlines, Now};
 use crate::media::sdp::Negotiated;
 use crate::talk::{Act, Ending, Entry, Event, Failure, PhoneFacts, Talk, Who, extract_headers};
@@ -52,7 +54,7 @@ pub struct Call {
     pub(super) contact_id: Option<ContactId>,
     /// The end was ordered from outside: no waiting for CXone.
     pub(super) hurried: bool,
-    /// Transfer signals that failed.
+    /// Transfers that failed.
     pub(super) transfers_failed: u32,
     /// The assistant's own words for a failed transfer.
     pub(super) unavailable: Option<String>,
@@ -65,10 +67,15 @@ pub(super) enum State {
     Arrived,
     Talking,
     Apologising(Cause),
-    Committing(Order),
+    Committing(Means),
     Signalling(Order),
     /// The cause is what our BYE would mean.
     Releasing(Order, Cause),
+    /// The cause is what the end of our patience would mean.
+    Referring {
+        accepted_codes: Vec<u16>,
+        cause: Cause,
+    },
     Closing {
         cause: Cause,
         /// The BYE that waits for the ACK.
@@ -85,6 +92,7 @@ pub(super) enum Timer {
     Commit,
     Signal,
     Release,
+    Refer,
     Close,
 }
 
@@ -241,11 +249,12 @@ impl Call {
             }
             Timer::Apology => self.apologised(now, out),
             Timer::Commit => {
-                tracing::warn!("history not durable in time, signalling all the same");
+                tracing::warn!("history not durable in time, transferring all the same");
                 self.committed(now, out);
             }
             Timer::Signal => self.unsettled(now, out),
             Timer::Release => self.not_released(now, out),
+            Timer::Refer => self.not_referred(now, out),
             Timer::Close => self.closed(now, out),
         }
     }
@@ -300,6 +309,7 @@ impl Call {
             State::Apologising(_) => self.apologised(now, out),
             State::Committing(_) => self.committed(now, out),
             State::Releasing(..) => self.not_released(now, out),
+            State::Referring { .. } => self.hasten_referral(now, out),
             State::Arrived | State::Signalling(_) | State::Closing { .. } | State::Over => {}
         }
     }

@@ -11,8 +11,10 @@ mod leg;
 mod machine;
 pub mod negotiation;
 pub mod output;
+mod referring;
 mod settings;
 mod signalling;
+mod transfer;
 
 pub use contact::{ContactRule, MissingContact, NoContact};
 pub use ending::Cause;
@@ -21,4 +23,4 @@ pub use machine::Call;
 pub use negotiation::{Negotiation, Refusal};
 pub use output::{LegCommand, Output};
 pub use settings::{CallFacts, CallSettings};
-pub use signalling::TRANSFER_NOTE;
+pub use transfer::TRANSFER_NOTE;

@@ -30,6 +30,8 @@ pub struct CallSettings {
     pub transfer_failure_message: String,
     /// After a failed transfer: BYE, or a new turn (`dialog.disconnect_on_transfer_failure`). Default true.
     pub disconnect_on_transfer_failure: bool,
+    /// What came of a transfer by REFER is waited for so long once the peer tries it (`dialog.refer_timeout`). Default 60 s.
+    pub refer_timeout: Duration,
     /// The CXone client's budget for a signal (`cxone.signal_budget`). Three seconds above it, an outcome that has not come is
     /// taken as ambiguous. Default 5 s.
     pub signal_budget: Duration,
@@ -63,6 +65,7 @@ impl CallSettings {
             failure_message: "Call being transferred to an agent due to a technical problem. Good bye.".into(),
             transfer_failure_message: "Call transfer to an agent failed. Please try again later. Good bye.".into(),
             disconnect_on_transfer_failure: true,
+            refer_timeout: Duration::from_secs(60),
             signal_budget: Duration::from_secs(5),
             after_transfer: Duration::from_secs(30),
             after_hangup: Duration::from_secs(5),

@@ -134,6 +134,8 @@ settings! {
             "I'm sorry, I could not transfer your call the usual way. Please hold.".to_owned(), short;
         /// True: then the error BYE. False: a new turn tells the assistant. Default true.
         disconnect_on_transfer_failure: bool = true;
+        /// What came of a transfer by REFER is waited for so long, 1 s to 10 min. Default 60 s.
+        refer_timeout: Duration = Duration::from_secs(60), between(Duration::from_secs(1), Duration::from_secs(600));
     }
 }
 

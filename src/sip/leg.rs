@@ -65,10 +65,57 @@ pub enum LegEvent {
     },
     /// DTMF by INFO (application/dtmf-relay or application/dtmf): one key.
     InfoDigit(char),
+    /// What became of our REFER.
+    Referral(Referral),
     /// No ACK within 64*T1 of our 2xx: the leg has sent BYE (RFC 3261 section 13.3.1.4).
     NeverAcknowledged,
     /// Our BYE was answered or timed out, or the transport failed: the dialog is gone.
     Ended,
+}
+
+/// How a REFER fares (RFC 3515). After one of the last three nothing more comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Referral {
+    /// The peer tries: a 2xx, or its first NOTIFY.
+    Accepted,
+    /// A 2xx that announces no reports (`Refer-Sub: false`, RFC 4488).
+    Unreported,
+    /// A final error to the REFER itself; 408 when no answer came, 503 when the transport failed.
+    Refused(u16),
+    /// What came of the peer's try: 200 to 699.
+    Tried(u16),
+    /// The peer reports no more, and has not told what came of it.
+    Unfinished,
+}
+
+/// A REFER. `Debug` shows no numbers and no values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Refer {
+    /// SIP, SIPS or tel URI of whom the peer shall call.
+    pub target: String,
+    /// Header fields for that call.
+    pub headers: Vec<(String, String)>,
+    /// Where they stand.
+    pub place: HeaderPlace,
+}
+
+/// Where the header fields of a REFER stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderPlace {
+    /// Among its own.
+    #[default]
+    Fields,
+    /// As headers of the URI in its Contact.
+    Contact,
+    /// As headers of the URI in its Refer-To; as parameters where that is a tel URI.
+    ReferTo,
+}
+
+impl fmt::Debug for Refer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        write!(f, "Refer {names:?} {:?}", self.place)
+    }
 }
 
 /// To the SIP leg.
@@ -114,6 +161,8 @@ pub enum LegCommand {
         /// application/sdp body.
         sdp: Bytes,
     },
+    /// REFER: the peer shall call somebody else instead. What becomes of it comes as `LegEvent::Referral`.
+    Refer(Refer),
     /// BYE with these extra headers (`Reason`, custom headers of `end_session`).
     Bye {
         /// Extra headers.
@@ -133,6 +182,7 @@ impl fmt::Debug for LegCommand {
             Self::Offer { .. } => f.write_str("Offer"),
             Self::Acknowledge { .. } => f.write_str("Acknowledge"),
             Self::RejectReinvite { code, headers } => write!(f, "RejectReinvite {code} {:?}", names(headers)),
+            Self::Refer(refer) => refer.fmt(f),
             Self::Bye { headers } => write!(f, "Bye {:?}", names(headers)),
         }
     }

@@ -20,6 +20,6 @@ pub mod transport;
 
 pub(crate) use admission::Bucket;
 pub use endpoint::{Endpoint, Input, Output};
-pub use leg::{Dial, DialEvent, Invite, LegCommand, LegEvent, LegId};
+pub use leg::{Dial, DialEvent, HeaderPlace, Invite, LegCommand, LegEvent, LegId, Refer, Referral};
 pub use settings::{RequiredHeader, Settings, Timing};
 pub use transport::{Flow, Transport};

@@ -2,7 +2,8 @@
 
 use super::choice::{self, Choice};
 use super::json::{self, at, items, short};
-use super::{custom_data, script, send_keys};
+use super::service_desk::{self, SipTransfer};
+use super::{custom_data, headers, script, send_keys};
 use crate::base::{Recording, Tone};
 use serde_json::Value;
 
@@ -52,6 +53,10 @@ pub struct Transfer {
 pub enum Target {
     /// `nice_cxone`, with p2 to p9 of its `custom_data`.
     Cxone(Vec<(String, String)>),
+    /// `service_desk.sip`.
+    Sip(Box<SipTransfer>),
+    /// `service_desk.sip`, and why it cannot be tried. A transfer there fails.
+    Unusable(&'static str),
     /// Anything else, by the names given. A transfer there fails.
     Unknown(Vec<String>),
 }
@@ -90,7 +95,10 @@ fn read(item: &Value, commands: &mut Vec<Command>) {
         "option" => offer(item, "options", commands),
         "suggestion" => offer(item, "suggestions", commands),
         "connect_to_agent" => commands.push(Command::Transfer(transfer(item))),
-        "end_session" => commands.push(Command::EndSession(sip_headers(item))),
+        "end_session" => {
+            let listed = at(item, &["channel_options", "voice_telephony", "sip", "headers"]);
+            commands.push(Command::EndSession(headers::read(listed)));
+        }
         "text_to_speech" => match command_type(item).as_str() {
             "disable_barge_in" => commands.push(Command::BargeIn(BargeIn::Off)),
             "enable_barge_in" => commands.push(Command::BargeIn(BargeIn::On)),
@@ -148,46 +156,31 @@ fn offer(item: &Value, list: &str, commands: &mut Vec<Command>) {
 }
 
 fn transfer(item: &Value) -> Transfer {
-    let target = match at(item, &["transfer_info", "target"]) {
-        Some(Value::Object(targets)) => match targets.get("nice_cxone") {
-            Some(cxone) if !cxone.is_null() => Target::Cxone(custom_data::parameters(cxone.get("custom_data"))),
-            _ => Target::Unknown(targets.keys().take(8).map(|name| short(name)).collect()),
-        },
-        _ => Target::Unknown(Vec::new()),
-    };
     let message = |name: &str| json::text(at(item, &[name, "message"]).or_else(|| item.get(name)));
     let reasons: Vec<String> =
         ["topic", "message_to_human_agent"].iter().filter_map(|name| json::text(item.get(name))).collect();
     Transfer {
-        target,
+        target: target(at(item, &["transfer_info", "target"])),
         message: message("agent_available"),
         unavailable: message("agent_unavailable"),
         reason: (!reasons.is_empty()).then(|| reasons.join(": ")),
     }
 }
 
-/// `channel_options.voice_telephony.sip.headers`, made safe for a SIP message: a token that is not one of the dialog's own header
-/// fields, a value of one line and at most 1 KiB.
-fn sip_headers(item: &Value) -> Vec<(String, String)> {
-    let listed = at(item, &["channel_options", "voice_telephony", "sip", "headers"]);
-    let mut headers = Vec::new();
-    for header in items(listed).iter().take(MOST_HEADERS) {
-        let name = json::text(header.get("name")).unwrap_or_default();
-        if !is_token(&name) || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-            tracing::warn!(name = %short(&name), "end_session header ignored: not a name that can be set");
-            continue;
-        }
-        let value = json::text(header.get("value")).unwrap_or_default();
-        let line: String = value.chars().filter(|c| !c.is_control()).collect();
-        headers.push((name, custom_data::head(&line, HEADER_VALUE).to_owned()));
+/// `nice_cxone` where it is there, else `service_desk.sip`.
+fn target(named: Option<&Value>) -> Target {
+    let Some(Value::Object(targets)) = named else { return Target::Unknown(Vec::new()) };
+    let there = |value: &&Value| !value.is_null();
+    if let Some(cxone) = targets.get("nice_cxone").filter(there) {
+        return Target::Cxone(custom_data::parameters(cxone.get("custom_data")));
     }
-    headers
-}
-
-/// RFC 3261 section 25.1, `token`.
-fn is_token(name: &str) -> bool {
-    let sign = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(sign)
+    match targets.get("service_desk").and_then(|desk| desk.get("sip")).filter(there) {
+        Some(sip) => match service_desk::read(sip) {
+            Ok(transfer) => Target::Sip(Box::new(transfer)),
+            Err(why) => Target::Unusable(why),
+        },
+        None => Target::Unknown(targets.keys().take(8).map(|name| short(name)).collect()),
+    }
 }
 
 fn activities(item: &Value, recording: Recording, commands: &mut Vec<Command>) {
@@ -210,39 +203,9 @@ fn not_yet(kind: &str, what: &str) {
     tracing::warn!("not available yet: {kind} {}", short(what));
 }
 
-/// Header fields that make the dialog or the message: not an author's to set.
-const RESERVED: [&str; 24] = [
-    "Via",
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Contact",
-    "Max-Forwards",
-    "Route",
-    "Record-Route",
-    "Content-Length",
-    "Content-Type",
-    "Content-Encoding",
-    "Require",
-    "Proxy-Require",
-    "Supported",
-    "Authorization",
-    "Proxy-Authorization",
-    "v",
-    "f",
-    "t",
-    "i",
-    "m",
-    "l",
-    "c",
-];
 /// Items of one answer; more is a broken dialog.
 const MOST_ITEMS: usize = 200;
 const MOST_CHOICES: usize = 50;
-const MOST_HEADERS: usize = 16;
-/// Bytes (Watson facts 1.1).
-const HEADER_VALUE: usize = 1024;
 
 #[cfg(test)]
 #[path = "response_tests.rs"]

@@ -88,10 +88,14 @@ fn a_transfer_without_a_cxone_target_has_an_unknown_one() {
         target(json!({"target": {"nice_cxone": null, "zendesk": {}}})),
         Target::Unknown(vec!["nice_cxone".into(), "zendesk".into()])
     );
+    assert_eq!(target(json!({"target": {"service_desk": {"chat": {}}}})), Target::Unknown(vec!["service_desk".into()]));
     assert_eq!(
-        target(json!({"target": {"service_desk": {"sip": {"uri": "sip:a@b"}}}})),
-        Target::Unknown(vec!["service_desk".into()])
+        target(json!({"target": {"nice_cxone": {}, "service_desk": {"sip": {"uri": "sip:a@b"}}}})),
+        Target::Cxone(vec![]),
+        "where both stand, CXone's contact it is"
     );
+    assert!(matches!(target(json!({"target": {"service_desk": {"sip": {"uri": "sip:a@b"}}}})), Target::Sip(_)));
+    assert!(matches!(target(json!({"target": {"service_desk": {"sip": {"uri": "http://b"}}}})), Target::Unusable(_)));
     assert_eq!(target(json!({"target": []})), Target::Unknown(vec![]));
     assert_eq!(target(json!(null)), Target::Unknown(vec![]));
 }

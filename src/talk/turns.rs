@@ -98,7 +98,7 @@ impl Talk {
 
     /// The promise of an agent is spoken only where the transfer can be tried.
     fn plan_transfer(&mut self, transfer: Transfer) {
-        if let (Target::Cxone(_), Some(message)) = (&transfer.target, &transfer.message) {
+        if let (Target::Cxone(_) | Target::Sip(_), Some(message)) = (&transfer.target, &transfer.message) {
             let words = Words::new(message.clone(), Who::Assistant, self.barge_in);
             self.playback.say(Words { longest: words.longest.min(TRANSFER_MESSAGE), ..words });
         }

@@ -8,6 +8,7 @@ use voice_gateway::base::{PlayId, Service, TurnId};
 use voice_gateway::call::input::{EndNow, Reply, SignalOutcome, SpeechEvent};
 use voice_gateway::call::output::Purpose;
 use voice_gateway::call::{Input, LegEvent, MediaEvent, MissingContact, Output};
+use voice_gateway::sip::Referral;
 
 #[derive(Clone, Debug)]
 enum Move {
@@ -24,6 +25,9 @@ fn item() -> impl Strategy<Value = Value> {
         4 => "[a-z<>& .]{0,30}".prop_map(|words| text(&words)),
         1 => Just(json!({"response_type": "connect_to_agent", "transfer_info": {"target": {"nice_cxone": {}}}, "agent_available": {"message": "wait"}})),
         1 => Just(json!({"response_type": "connect_to_agent", "transfer_info": {"target": {"flex": {}}}})),
+        1 => Just(json!({"response_type": "connect_to_agent", "transfer_info": {"target": {"service_desk": {"sip": {"uri": "sip:a@h"}}}}})),
+        1 => Just(json!({"response_type": "connect_to_agent", "transfer_info": {"target": {"service_desk": {"sip": {"uri": "sip:a@"}}}}})),
+        1 => Just(json!({"response_type": "connect_to_agent", "transfer_info": {"target": {"service_desk": {"sip": {"transfer_method": "hangup"}}}}})),
         1 => Just(json!({"response_type": "end_session"})),
         1 => Just(json!({"response_type": "option", "title": "t", "options": [{"label": "a"}, {"label": "b"}]})),
         1 => Just(json!({"response_type": "text_to_speech", "command_info": {"type": "disable_barge_in"}})),
@@ -61,10 +65,21 @@ fn leg() -> impl Strategy<Value = LegEvent> {
     prop_oneof![
         4 => body.clone().prop_map(|sdp| LegEvent::Acknowledged { sdp: sdp.map(Bytes::from) }),
         4 => body.prop_map(|sdp| LegEvent::Reinvite { sdp: sdp.map(Bytes::from) }),
+        3 => referral().prop_map(LegEvent::Referral),
         1 => Just(LegEvent::Cancelled),
         1 => Just(LegEvent::Bye { reason: None }),
         1 => Just(LegEvent::NeverAcknowledged),
         1 => Just(LegEvent::Ended),
+    ]
+}
+
+fn referral() -> impl Strategy<Value = Referral> {
+    prop_oneof![
+        3 => Just(Referral::Accepted),
+        1 => Just(Referral::Unreported),
+        1 => Just(Referral::Unfinished),
+        1 => (300u16..700).prop_map(Referral::Refused),
+        1 => (200u16..700).prop_map(Referral::Tried),
     ]
 }
 
@@ -179,7 +194,7 @@ proptest! {
             stage.feed(Input::EndNow(last));
         }
         if stage.ended.is_none() {
-            // Signal outcome 8 s, apology 10 s, BYE 40 s, each at most once.
+            // Signal outcome or REFER's answer 8 s, apology 10 s, BYE 40 s, each at most once.
             stage.wait_for_end(ms(2_000 + 8_000 + 10_000 + 40_000));
         }
         check_signals(&stage, failed);

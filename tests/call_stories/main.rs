@@ -6,6 +6,7 @@ mod deafness;
 mod endings;
 mod leg;
 mod privacy;
+mod referral;
 mod stage;
 mod talking;
 mod transfer;

@@ -244,7 +244,7 @@ fn a_target_that_is_not_cxone_is_a_failed_transfer() {
         "agent_available": {"message": "One moment."}})]);
     assert_eq!(stage.said(), ["Call transfer to an agent failed. Please try again later. Good bye."], "no promise");
     stage.play_all();
-    assert_eq!(stage.reasons()[0], "SIP;cause=500;text=\"no nice_cxone target\"");
+    assert_eq!(stage.reasons()[0], "SIP;cause=500;text=\"no transfer target\"");
     stage.gone();
     assert_eq!(ended(&stage), (EndReason::Failed, 1));
     assert!(stage.ended.as_ref().is_some_and(|end| end.cause.contains("zendesk")));

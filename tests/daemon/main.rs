@@ -27,3 +27,4 @@ mod privacy;
 mod refusals;
 mod services;
 mod story;
+mod transfers;

@@ -265,17 +265,22 @@ impl Phone {
 
     /// The gateway's BYE, answered.
     pub(crate) async fn bye(&mut self) -> Message {
+        self.requested("BYE", "200 OK").await
+    }
+
+    /// The gateway's next request of this method, answered.
+    pub(crate) async fn requested(&mut self, method: &str, status: &str) -> Message {
         loop {
             let message = self.next().await;
-            if message.method() == Some("BYE") {
-                self.answer(&message).await;
+            if message.method() == Some(method) {
+                self.answer(&message, status).await;
                 return message;
             }
         }
     }
 
-    async fn answer(&self, request: &Message) {
-        let mut text = "SIP/2.0 200 OK\r\n".to_owned();
+    async fn answer(&self, request: &Message, status: &str) {
+        let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
             for value in request.all(name) {
                 text += &format!("{name}: {value}\r\n");

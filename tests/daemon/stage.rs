@@ -163,6 +163,21 @@ patterns = ["goodbye"]
 responses = [{ response_type = "text", text = "Bye." }, { response_type = "end_session" }]
 
 [[rules]]
+name = "desk"
+patterns = ["the desk"]
+responses = [{ response_type = "connect_to_agent", topic = "billing", transfer_info.target.service_desk.sip = { uri = 'sip:desk\@pbx.example.com', transfer_headers = [{ name = "X-Skill", value = "sales" }] }, agent_available.message = "One moment." }]
+
+[[rules]]
+name = "other-line"
+patterns = ["other line"]
+responses = [{ response_type = "connect_to_agent", transfer_info.target.service_desk.sip = { uri = 'sip:line\@pbx.example.com', transfer_method = "hangup", transfer_headers = [{ name = "X-Skill", value = "sales" }] }, agent_available.message = "One moment." }]
+
+[[rules]]
+name = "farewell"
+patterns = ["farewell"]
+responses = [{ response_type = "text", text = "Bye." }, { response_type = "end_session", channel_options.voice_telephony.sip.headers = [{ name = "Customer-Header1", value = "Some-Custom-Info" }] }]
+
+[[rules]]
 name = "tariffs"
 patterns = ["tariffs"]
 responses = [{ response_type = "text", text = "Our day tariff is twenty cents, our night tariff is twelve cents, and our weekend tariff is ten cents for each kilowatt hour that you use at home." }]

@@ -19,6 +19,7 @@ impl Endpoint {
             LegCommand::RejectReinvite { code, headers } => self.reject_change(turn, id, code, &headers),
             LegCommand::Offer { sdp } => self.offer_change(turn, id, sdp),
             LegCommand::Acknowledge { sdp } => self.acknowledge(turn, id, sdp),
+            LegCommand::Refer(refer) => self.refer(turn, id, &refer),
             LegCommand::Bye { headers } => self.leave(turn, id, headers),
         }
     }
@@ -201,6 +202,6 @@ fn put_sdp(response: &mut Response, sdp: Bytes) {
     }
 }
 
-fn cseq_of(headers: &Headers) -> u32 {
+pub(super) fn cseq_of(headers: &Headers) -> u32 {
     headers.first("CSeq").and_then(|cseq| crate::sip::message::CSeq::parse(cseq).ok()).map_or(0, |cseq| cseq.number)
 }

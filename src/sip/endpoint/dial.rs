@@ -66,6 +66,7 @@ impl Endpoint {
             (Method::Invite, 200..300) => self.accepted(turn, leg, &response),
             (Method::Invite, code) => self.refused(turn, leg, code, &response.reason, headers),
             (Method::Bye, 200..) => self.finish(turn, leg),
+            (Method::Refer, 200..) => self.refer_answered(turn, leg, cseq.number, &response),
             _ => {}
         }
     }
@@ -170,6 +171,7 @@ impl Endpoint {
             }
             Method::Invite => self.refused(turn, leg, code, reason, &Headers::default()),
             Method::Bye => self.finish(turn, leg),
+            Method::Refer => self.refer_unanswered(turn, leg, &client.request, code),
             _ => {}
         }
     }

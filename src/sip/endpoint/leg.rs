@@ -1,5 +1,6 @@
 //! What the endpoint keeps of one leg: its dialog, how far it has come, and what is unanswered in it.
 
+use super::refer::Subscription;
 use super::words::Template;
 use crate::sip::agenda::Alarms;
 use crate::sip::dialog::Dialog;
@@ -20,6 +21,8 @@ pub(super) struct Leg {
     pub(super) unacked: Option<Unacked>,
     /// re-INVITE or UPDATE that the call has not answered.
     pub(super) reinvite: Option<Reinvite>,
+    /// Our newest REFER, while more may be told of it.
+    pub(super) subscription: Option<Subscription>,
     /// Our ACK to the peer's 2xx, sent again whenever that comes again.
     pub(super) ack: Option<(Flow, Bytes)>,
     /// Our re-INVITE that has no final answer.
@@ -114,6 +117,7 @@ impl Leg {
             alarms: Alarms::default(),
             unacked: None,
             reinvite: None,
+            subscription: None,
             ack: None,
             change: None,
             owes_answer: false,

@@ -6,6 +6,7 @@ mod invite;
 mod leg;
 mod offer;
 mod receive;
+mod refer;
 mod remarks;
 mod respond;
 mod timers;

@@ -89,7 +89,7 @@ impl Endpoint {
             (Method::Cancel, transaction) => self.cancelled(turn, inbound, transaction),
             (_, Some(id)) => self.retransmitted(turn, id),
             (Method::Other(_), None) => self.refuse(turn, inbound, &Refused::method(501)),
-            (Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Options, None) => {
+            (Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Options | Method::Notify, None) => {
                 self.first_seen(turn, inbound)
             }
             (_, None) => self.refuse(turn, inbound, &Refused::method(405)),

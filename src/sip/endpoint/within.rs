@@ -91,6 +91,7 @@ impl Endpoint {
             Method::Invite => self.change(turn, id, inbound, Change::Invite),
             Method::Update => self.change(turn, id, inbound, Change::Update),
             Method::Info => self.info(turn, id, inbound),
+            Method::Notify => self.notified(turn, id, inbound),
             Method::Options => self.answer_within(turn, id, inbound, 200, &verdict::capabilities()),
             _ => self.refuse(turn, inbound, &Refused::method(405)),
         }

@@ -131,11 +131,12 @@ pub(crate) fn push_capabilities(headers: &mut Headers) {
     }
 }
 
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
 /// Option tags (RFC 3261 section 19.2) that may stand in Require.
 pub(crate) const SUPPORTED: &[&str] = &[];
 pub(crate) const ACCEPT: &str = "application/sdp";
 pub(crate) const ACCEPT_INFO: &str = "application/dtmf-relay, application/dtmf";
+pub(crate) const ACCEPT_NOTIFY: &str = "message/sipfrag";
 pub(crate) const SERVER: &str = concat!("voice-gateway/", env!("CARGO_PKG_VERSION"));
 const USER: &str = "voice-gateway";
 

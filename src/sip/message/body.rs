@@ -69,7 +69,7 @@ pub fn dtmf_digit(headers: &Headers, body: &[u8]) -> Option<char> {
 }
 
 /// Type and subtype in lower case without white space, and the parameters.
-fn media_type(value: &str) -> (String, Option<Params>) {
+pub(super) fn media_type(value: &str) -> (String, Option<Params>) {
     let (media, params) = match value.find(';') {
         Some(index) => value.split_at(index),
         None => (value, ""),
