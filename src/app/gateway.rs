@@ -295,6 +295,7 @@ fn sip_settings(config: &Config) -> sip::Settings {
             .map(|header| sip::RequiredHeader { name: header.name.clone(), value: header.value.clone() }),
         max_calls: usize::try_from(sip.max_calls).unwrap_or(usize::MAX),
         max_calls_per_second: sip.max_calls_per_second,
+        session_expires: sip.session_expires,
         ..sip::Settings::default()
     }
 }

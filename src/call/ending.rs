@@ -24,6 +24,8 @@ pub enum Cause {
     CallerBye,
     /// No ACK: the leg has sent BYE by itself.
     NeverAcknowledged,
+    /// The session timer found nobody (RFC 4028): the leg has sent BYE by itself.
+    SessionExpired,
     /// The dialog went away under the call.
     LegLost,
     /// The ACK of a late offer has no usable answer.
@@ -139,6 +141,7 @@ impl Cause {
             Self::Cancelled                => (CallerHangup,      Nothing,                                        no,  Quiet,           "cancelled",                INFO),
             Self::CallerBye                => (CallerHangup,      Nothing,                                        no,  Quiet,           "caller_bye",               INFO),
             Self::NeverAcknowledged        => (Failed,            Nothing,                                        no,  Quiet,           "never_acknowledged",       WARN),
+            Self::SessionExpired           => (Failed,            Nothing,                                        no,  Quiet,           "session_expired",          WARN),
             Self::LegLost                  => (Failed,            Nothing,                                        no,  Quiet,           "leg_lost",                 WARN),
             Self::AnswerRefused(refusal)   => (Failed,            Bye(refusal.code, 41, "no usable SDP answer"),  no,  Quiet,           "answer_refused",           WARN),
             Self::AssistantFailed(..)      => (Failed,            Bye(500, 41, "assistant failed"),               no,  Failure,         "assistant_failed",         ERROR),
@@ -211,6 +214,7 @@ impl fmt::Display for Cause {
             Self::Cancelled => f.write_str("caller gave up before the answer"),
             Self::CallerBye => f.write_str("caller hung up"),
             Self::NeverAcknowledged => f.write_str("our answer was never acknowledged"),
+            Self::SessionExpired => f.write_str("the caller's side no longer answers: session timer"),
             Self::LegLost => f.write_str("the SIP dialog was lost"),
             Self::AnswerRefused(refusal) => write!(f, "answer in ACK refused: {}", refusal.warning),
             Self::AssistantFailed(turn, fault) => write!(f, "assistant did not answer turn {}: {fault}", turn.0),

@@ -113,6 +113,15 @@ impl Call {
                 }
             }
             LegEvent::Referral(referral) => self.referral(now, referral, out),
+            LegEvent::Refreshed { sdp } => {
+                // What the peer says of its side may have moved all the same; what cannot be used changes nothing.
+                if !matches!(self.state, State::Closing { .. })
+                    && let Ok(agreed) = self.negotiation.accept(&sdp)
+                {
+                    self.agree(now, agreed, out);
+                }
+            }
+            LegEvent::Expired => self.left(now, Cause::SessionExpired, out),
             LegEvent::NeverAcknowledged => {
                 if !self.acknowledged {
                     self.left(now, Cause::NeverAcknowledged, out);

@@ -116,6 +116,7 @@ impl Call {
             call_id: invite.call_id.clone(),
             caller_number: invite.caller_number.clone(),
             called_number: invite.called_number.clone(),
+            original_called_number: invite.original_called_number.clone(),
             request_uri: invite.request_uri.clone(),
             from_uri: invite.from_uri.clone(),
             to_uri: invite.to_uri.clone(),

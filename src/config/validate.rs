@@ -191,12 +191,6 @@ pub(super) fn notices(config: &Config) -> Vec<Problem> {
     if config.webhook.url.is_none() && config.webhook.secret.is_some() {
         note("webhook.secret", "has no effect without webhook.url".to_owned());
     }
-    if !config.sip.session_expires.is_zero() {
-        note(
-            "sip.session_expires",
-            "not available yet: no session timer is run; media.rtp_timeout ends dead calls".to_owned(),
-        );
-    }
     let tls = &config.sip.tls;
     if tls.certificate_file.is_some() || tls.private_key_file.is_some() || tls.client_ca_file.is_some() {
         note("sip.tls", "not available yet: no tls: socket is opened".to_owned());

@@ -80,7 +80,7 @@ impl Bucket {
         Self::new(STRANGERS_PER_SECOND)
     }
 
-    fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         Self { per_second, left: per_second, filled: None }
     }
 

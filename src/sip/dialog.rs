@@ -76,7 +76,7 @@ impl Dialog {
 
     /// The same INVITE answered by another callee.
     pub(crate) fn fork(&self) -> Self {
-        Self { remote_cseq: None, local_cseq: 1, ..self.clone() }
+        Self { remote_cseq: None, ..self.clone() }
     }
 
     /// The 2xx to our INVITE completes the dialog (section 12.1.2).
@@ -128,11 +128,28 @@ impl Dialog {
         }
     }
 
+    /// A request within the early dialog that a provisional response makes (section 12.1.2), and where it goes.
+    pub(crate) fn early_request(&mut self, method: Method, response: &Response) -> (Request, Flow) {
+        let mut early = self.fork();
+        early.answered(response);
+        let request = early.request(method);
+        // One count for all: it only ever grows in each of them.
+        self.local_cseq = early.local_cseq;
+        (request, early.next_hop())
+    }
+
     /// A request within the dialog (section 12.2.1.1), without Via.
     pub(crate) fn request(&mut self, method: Method) -> Request {
-        if method != Method::Ack {
-            self.local_cseq += 1;
-        }
+        self.local_cseq += 1;
+        self.numbered(method, self.local_cseq)
+    }
+
+    /// ACK of the 2xx to the INVITE with this number (section 13.2.2.4), without Via.
+    pub(crate) fn ack(&self, cseq: u32) -> Request {
+        self.numbered(Method::Ack, cseq)
+    }
+
+    fn numbered(&self, method: Method, cseq: u32) -> Request {
         let mut headers = Headers::default();
         let mut routes = self.routes.clone();
         let mut uri = self.remote_target.clone();
@@ -150,7 +167,7 @@ impl Dialog {
         headers.push("From", &self.local);
         headers.push("To", &self.remote);
         headers.push("Call-ID", &self.call_id);
-        headers.push("CSeq", &format!("{} {method}", self.local_cseq));
+        headers.push("CSeq", &format!("{cseq} {method}"));
         Request { method, uri, headers, body: Bytes::new() }
     }
 

@@ -19,10 +19,12 @@ pub struct Invite {
     pub from_uri: String,
     /// URI of To.
     pub to_uri: String,
-    /// The caller's number: P-Asserted-Identity, else From; user part, empty when withheld.
+    /// The caller's number: P-Asserted-Identity, else Remote-Party-ID, else From; user part, empty when withheld.
     pub caller_number: String,
     /// The dialled number: user part of the Request-URI, else of To.
     pub called_number: String,
+    /// Of a diverted call the number that was dialled first (Diversion, else History-Info); empty otherwise.
+    pub original_called_number: String,
     /// All header fields in order, names as sent, values unfolded and trimmed.
     pub headers: Vec<(String, String)>,
     /// The body where its type is application/sdp; `None` is a late offer (RFC 3264 in RFC 3261 section 14).
@@ -67,6 +69,13 @@ pub enum LegEvent {
     InfoDigit(char),
     /// What became of our REFER.
     Referral(Referral),
+    /// The answer to a re-INVITE of ours that only refreshed the session: what we said last, offered again.
+    Refreshed {
+        /// The answer.
+        sdp: Bytes,
+    },
+    /// The session timer (RFC 4028) ran out, or its refresh found nobody: the leg has sent BYE.
+    Expired,
     /// No ACK within 64*T1 of our 2xx: the leg has sent BYE (RFC 3261 section 13.3.1.4).
     NeverAcknowledged,
     /// Our BYE was answered or timed out, or the transport failed: the dialog is gone.

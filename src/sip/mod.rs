@@ -14,6 +14,7 @@ mod entropy;
 pub mod ladder;
 pub mod leg;
 pub mod message;
+mod session_timer;
 pub mod settings;
 mod transaction;
 pub mod transport;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_calls: usize,
     /// INVITEs admitted in any one second; above it 503 with Retry-After.
     pub max_calls_per_second: u32,
+    /// Longest session without a refresh (RFC 4028); zero runs no session timer.
+    pub session_expires: Duration,
     /// Timers: only tests change them.
     pub timing: Timing,
 }
@@ -75,6 +77,7 @@ impl Default for Settings {
             required_header: None,
             max_calls: 1000,
             max_calls_per_second: 100,
+            session_expires: Duration::from_secs(1800),
             timing: Timing::default(),
         }
     }

@@ -102,6 +102,9 @@ impl Context {
         put(&mut private, "sip_from_uri", &phone.from_uri);
         put(&mut private, "sip_to_uri", &phone.to_uri);
         put(&mut private, "assistant_phone_number", &phone.called_number);
+        if !phone.original_called_number.is_empty() {
+            put(&mut private, "original_called_number", &phone.original_called_number);
+        }
         give(&mut voice, "private", private);
         give(&mut integrations, "voice_telephony", voice);
 
@@ -183,11 +186,20 @@ const LONGEST_TURN: Duration = Duration::from_secs(120);
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_diverted_call_brings_the_number_that_was_called_first() {
+        let phone = PhoneFacts { original_called_number: "+1777".into(), ..phone() };
+        let context = Context::new(phone).for_turn(TurnCause::Start);
+        let private = at(&context, &["integrations", "voice_telephony", "private"]);
+        assert_eq!(private.and_then(|private| private.get("original_called_number")), Some(&json!("+1777")));
+    }
+
     fn phone() -> PhoneFacts {
         PhoneFacts {
             call_id: "c1".into(),
             caller_number: "+18595553456".into(),
             called_number: "+18885556789".into(),
+            original_called_number: String::new(),
             request_uri: "sip:+18885556789@gw".into(),
             from_uri: "sip:+18595553456@nice".into(),
             to_uri: "sip:+18885556789@nice".into(),

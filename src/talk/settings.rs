@@ -46,6 +46,8 @@ pub struct PhoneFacts {
     pub caller_number: String,
     /// `assistant_phone_number`.
     pub called_number: String,
+    /// `private.original_called_number`, of diverted calls only: ours, IBM has none. Else empty.
+    pub original_called_number: String,
     /// `private.sip_request_uri`.
     pub request_uri: String,
     /// `private.sip_from_uri`.

@@ -262,6 +262,26 @@ fn a_reinvite_without_offer_gets_ours_and_its_ack_the_answer() {
 }
 
 #[test]
+fn the_answer_to_a_refresh_may_move_the_media_and_nonsense_moves_nothing() {
+    let mut stage = Stage::greeting(settings());
+    let before = stage.count(AGREED);
+    stage.feed(Input::Leg(LegEvent::Refreshed { sdp: Bytes::from_static(b"garbage") }));
+    assert_eq!((stage.count(AGREED), stage.ended.is_some()), (before, false));
+    stage.feed(Input::Leg(LegEvent::Refreshed { sdp: Bytes::from_static(b"media") }));
+    assert_eq!(stage.count(AGREED), before + 1);
+}
+
+#[test]
+fn a_session_that_expires_ends_the_call_without_a_bye_of_its_own() {
+    let mut stage = Stage::greeting(settings());
+    stage.feed(Input::Leg(LegEvent::Expired));
+    let end = stage.ended.as_ref().expect("ended");
+    assert_eq!((end.end_reason, end.answered), (EndReason::Failed, true));
+    assert!(end.cause.contains("session timer"), "{}", end.cause);
+    assert!(stage.byes().is_empty(), "the leg has sent it");
+}
+
+#[test]
 fn no_ack_ends_the_call() {
     let mut stage = arrived(invite());
     stage.wait(ms(20_000));

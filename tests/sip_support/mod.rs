@@ -78,6 +78,8 @@ pub struct Sim {
     pub delay: std::ops::Range<u64>,
     /// True loses the message.
     pub filter: Filter,
+    /// What stands between them may write otherwise.
+    pub rewrite: fn(String) -> String,
     transport: Transport,
     rng: fastrand::Rng,
     flight: BTreeMap<(Instant, u64), (Side, Bytes)>,
@@ -94,6 +96,10 @@ impl Sim {
     }
 
     pub fn over(transport: Transport, seed: u64) -> Self {
+        Self::between(settings(), settings(), transport, seed)
+    }
+
+    pub fn between(caller: Settings, callee: Settings, transport: Transport, seed: u64) -> Self {
         let now = start_of_time();
         let key = |n: u8| {
             let mut key = [n; 32];
@@ -103,8 +109,8 @@ impl Sim {
         Self {
             now,
             start: now.at,
-            caller: Endpoint::new(settings(), key(1)),
-            callee: Endpoint::new(settings(), key(2)),
+            caller: Endpoint::new(caller, key(1)),
+            callee: Endpoint::new(callee, key(2)),
             caller_events: Vec::new(),
             callee_events: Vec::new(),
             invites: Vec::new(),
@@ -114,6 +120,7 @@ impl Sim {
             duplication: 0.0,
             delay: 1..2,
             filter: Box::new(|_| false),
+            rewrite: |text| text,
             transport,
             rng: fastrand::Rng::with_seed(seed),
             flight: BTreeMap::new(),
@@ -163,8 +170,20 @@ impl Sim {
                     self.invites.push((leg, *invite));
                     self.answer(leg);
                 }
-                Output::Leg { event, .. } => self.callee_events.push((at, event)),
-                Output::Dial { event, .. } => self.caller_events.push((at, event)),
+                Output::Leg { leg, event } => {
+                    let change = matches!(event, LegEvent::Reinvite { .. });
+                    self.callee_events.push((at, event));
+                    if change {
+                        self.order(Side::Callee, leg, LegCommand::AnswerReinvite { sdp: sdp() });
+                    }
+                }
+                Output::Dial { leg, event } => {
+                    let change = matches!(event, DialEvent::Reinvite { .. });
+                    self.caller_events.push((at, event));
+                    if change {
+                        self.order(Side::Caller, leg, LegCommand::AnswerReinvite { sdp: sdp() });
+                    }
+                }
             }
         }
     }
@@ -185,6 +204,7 @@ impl Sim {
     }
 
     fn transmit(&mut self, from: Side, bytes: Bytes) {
+        let bytes = Bytes::from((self.rewrite)(String::from_utf8(bytes.to_vec()).expect("all we write is text")));
         let mut wire = Wire { at: self.elapsed(), from, bytes: bytes.clone(), lost: false };
         wire.lost = (self.filter)(&wire) || (!self.transport.reliable() && self.rng.f64() < self.loss);
         let copies = if wire.lost { 0 } else { 1 + usize::from(self.rng.f64() < self.duplication) };

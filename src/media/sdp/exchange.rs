@@ -75,7 +75,7 @@ impl Exchange {
     /// # Errors
     /// A [`SdpProblem`]; all stays as it was before the offer.
     pub fn accept(&mut self, answer: &[u8]) -> Result<Negotiated, SdpProblem> {
-        let mut streams = self.offered.take().unwrap_or_else(|| self.first());
+        let mut streams = self.offered.take().or_else(|| self.agreed.clone()).unwrap_or_else(|| self.first());
         let read = parse::body(answer, self.local.address, &self.codecs, Some(streams.ours))?;
         let peers_order: Vec<Codec> = read.audio.codecs.iter().map(|(codec, _)| *codec).collect();
         let mut agreed = agree(&read.audio, self.local.address, &peers_order)?;

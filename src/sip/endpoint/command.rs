@@ -26,24 +26,37 @@ impl Endpoint {
 
     fn ring(&mut self, turn: &mut Turn<'_>, id: LegId) {
         let Some(leg) = self.legs.get(&id) else { return };
-        let Phase::Offered { server, template, .. } = &leg.phase else { return };
+        let Phase::Offered { server, template, reliable, .. } = &leg.phase else { return };
+        if *reliable {
+            return self.ring_reliably(turn, id);
+        }
         let (server, ringing) = (*server, self.dialog_response(leg, template, 180));
         self.respond(turn, server, ringing);
     }
 
-    fn answer(&mut self, turn: &mut Turn<'_>, id: LegId, sdp: Bytes, headers: &[(String, String)]) {
+    pub(super) fn answer(&mut self, turn: &mut Turn<'_>, id: LegId, sdp: Bytes, headers: &[(String, String)]) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(provisional) = &mut leg.provisional {
+            provisional.answer.get_or_insert((sdp, headers.to_vec()));
+            return;
+        }
         let Some(leg) = self.legs.get(&id) else { return };
-        let Phase::Offered { server, template, late_offer } = &leg.phase else { return };
+        let Phase::Offered { server, template, late_offer, .. } = &leg.phase else { return };
         let (server, offer, flow) = (*server, *late_offer, template.flow);
         let mut ok = self.dialog_response(leg, template, 200);
+        if let Some(session) = leg.session {
+            session.push_answer(&mut ok.headers);
+        }
         push_extra(&mut ok.headers, headers);
-        put_sdp(&mut ok, sdp);
+        put_sdp(&mut ok, sdp.clone());
         let cseq = cseq_of(&ok.headers);
         let bytes = self.respond(turn, server, ok);
         count_invite(200);
         let timing = self.settings.timing;
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.phase = Phase::Established;
+        leg.described = sdp;
+        leg.refreshed(turn.at, leg.session);
         leg.alarms.stop(LegTimer::Ringing);
         leg.unacked = Some(Unacked { cseq, flow, bytes, interval: timing.t1, offer, initial: true });
         leg.alarms.set(LegTimer::Resend, turn.at + timing.t1);
@@ -74,11 +87,16 @@ impl Endpoint {
         let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.take()) else { return };
         let Some(leg) = self.legs.get(&id) else { return };
         let mut ok = self.dialog_response(leg, &reinvite.template, 200);
-        put_sdp(&mut ok, sdp);
+        if let Some(session) = reinvite.session {
+            session.push_answer(&mut ok.headers);
+        }
+        put_sdp(&mut ok, sdp.clone());
         let bytes = self.respond(turn, reinvite.server, ok);
         let timing = self.settings.timing;
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.dialog.refresh_target(reinvite.target);
+        leg.described = sdp;
+        leg.refreshed(turn.at, reinvite.session);
         if reinvite.kind == Change::Invite {
             // A peer that sends the next INVITE has had the 2xx to the last: an older one is no longer waited for.
             leg.unacked = Some(Unacked {
@@ -135,9 +153,11 @@ impl Endpoint {
         self.terminate_change(turn, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.settle();
+        leg.refreshed(turn.at, None);
         let flow = leg.dialog.next_hop();
         let mut bye = leg.dialog.request(Method::Bye);
         push_extra(&mut bye.headers, headers);
+        words::push_reason(&mut bye.headers, words::NORMAL_CLEARING);
         leg.phase = Phase::Left;
         self.send_request(turn, Some(id), bye, flow, &branch);
     }

@@ -7,8 +7,10 @@ use crate::base::metric;
 use crate::sip::dialog::Dialog;
 use crate::sip::leg::{Dial, DialEvent, LegId};
 use crate::sip::message::{CSeq, Headers, Method, NameAddr, Request, Response, Uri, Via, session_description};
+use crate::sip::session_timer::SessionTimer;
 use crate::sip::transaction::{ClientTransaction, ClientVerdict};
 use crate::sip::transport::Flow;
+use bytes::Bytes;
 
 impl Endpoint {
     pub(super) fn dial(&mut self, turn: &mut Turn<'_>, id: LegId, dial: Dial, flow: Flow) {
@@ -23,14 +25,14 @@ impl Endpoint {
         let mut dialog = Dialog::calling(call_id, &from, &dial.uri, tag, flow);
         let mut invite = dialog.request(Method::Invite);
         invite.headers.push("Contact", &words::contact_of(&self.settings, &flow));
-        words::push_capabilities(&mut invite.headers);
+        words::push_capabilities(&self.settings, &mut invite.headers);
         push_extra(&mut invite.headers, &dial.headers);
-        let late_offer = dial.sdp.is_empty();
+        let description = dial.sdp.clone();
         super::offer::put_description(&mut invite.headers, &mut invite.body, dial.sdp);
         let client = self.send_request(turn, Some(id), invite, flow, &branch);
         let phase = Phase::Calling { client, cancel: Cancel::No };
         let mut leg = Leg::new(Role::Calling, dialog, phase, flow.remote.ip());
-        leg.owes_answer = late_offer;
+        leg.described = description;
         self.dialogs.insert(leg.dialog_key(), id);
         self.legs.insert(id, leg);
         self.dialled += 1;
@@ -58,12 +60,15 @@ impl Endpoint {
             return;
         }
         let Some(leg) = leg else { return };
+        if response.code >= 200 && self.is_refresh(leg, client_id) {
+            return self.refresh_answered(turn, leg, cseq.number, &response);
+        }
         if response.code >= 200 && self.is_change(leg, client_id) {
-            return self.change_answered(turn, leg, &response);
+            return self.change_answered(turn, leg, cseq.number, &response);
         }
         match (cseq.method, response.code) {
             (Method::Invite, ..200) => self.progress(turn, leg, client_id, &response),
-            (Method::Invite, 200..300) => self.accepted(turn, leg, &response),
+            (Method::Invite, 200..300) => self.accepted(turn, leg, cseq.number, &response),
             (Method::Invite, code) => self.refused(turn, leg, code, &response.reason, headers),
             (Method::Bye, 200..) => self.finish(turn, leg),
             (Method::Refer, 200..) => self.refer_answered(turn, leg, cseq.number, &response),
@@ -72,6 +77,10 @@ impl Endpoint {
     }
 
     fn progress(&mut self, turn: &mut Turn<'_>, id: LegId, client: u64, response: &Response) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !matches!(leg.phase, Phase::Calling { .. }) || !self.takes_provisional(turn, id, response) {
+            return;
+        }
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Phase::Calling { cancel, .. } = &mut leg.phase else { return };
         let wanted = *cancel == Cancel::Wanted;
@@ -87,22 +96,28 @@ impl Endpoint {
     }
 
     /// Every 2xx gets its ACK; one of another fork, or one that crossed our CANCEL, also a BYE.
-    fn accepted(&mut self, turn: &mut Turn<'_>, id: LegId, response: &Response) {
+    fn accepted(&mut self, turn: &mut Turn<'_>, id: LegId, cseq: u32, response: &Response) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let to_tag = response.headers.first("To").and_then(|to| NameAddr::parse(to).ok());
         let to_tag = to_tag.as_ref().and_then(NameAddr::tag).unwrap_or_default();
         let Phase::Calling { cancel, .. } = leg.phase else {
             match leg.ack.clone() {
-                Some((flow, ack)) if leg.dialog.remote_tag() == to_tag => turn.send(flow, ack),
-                None if leg.owes_answer && leg.dialog.remote_tag() == to_tag => {}
-                _ => self.drop_fork(turn, id, response),
+                _ if leg.dialog.remote_tag() != to_tag => self.drop_fork(turn, id, cseq, response),
+                Some((number, flow, ack)) if number == cseq => turn.send(flow, ack),
+                _ if leg.owes_answer == Some(cseq) => {}
+                _ => self.send_ack(turn, id, cseq, Bytes::new()),
             }
             return;
         };
         leg.dialog.answered(response);
         leg.phase = Phase::Established;
-        if !leg.owes_answer {
-            self.send_ack(turn, id, bytes::Bytes::new());
+        leg.updates = super::verdict::allows_update(&response.headers).unwrap_or(false);
+        leg.refreshed(turn.at, SessionTimer::told(&response.headers));
+        let late_offer = leg.described.is_empty();
+        leg.owes_answer = late_offer.then_some(cseq);
+        self.schedule_leg(id);
+        if !late_offer {
+            self.send_ack(turn, id, cseq, Bytes::new());
         }
         let sdp = session_description(&response.headers, &response.body).ok().flatten();
         let answered = DialEvent::Answered { sdp, headers: response.headers.pairs() };
@@ -112,29 +127,30 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn send_ack(&mut self, turn: &mut Turn<'_>, id: LegId, sdp: bytes::Bytes) {
+    pub(super) fn send_ack(&mut self, turn: &mut Turn<'_>, id: LegId, cseq: u32, sdp: Bytes) {
         let branch = self.branch();
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let flow = leg.dialog.next_hop();
-        let mut ack = leg.dialog.request(Method::Ack);
+        let mut ack = leg.dialog.ack(cseq);
         ack.headers.push_front("Via", &words::via_of(&self.settings, &flow, &branch));
         super::offer::put_description(&mut ack.headers, &mut ack.body, sdp);
         let bytes = ack.to_bytes();
         turn.send(flow, bytes.clone());
-        leg.ack = Some((flow, bytes));
+        leg.ack = Some((cseq, flow, bytes));
     }
 
     /// A second callee answered too (section 13.2.2.4): thanked and hung up on.
-    fn drop_fork(&mut self, turn: &mut Turn<'_>, id: LegId, response: &Response) {
+    fn drop_fork(&mut self, turn: &mut Turn<'_>, id: LegId, cseq: u32, response: &Response) {
         let (ack_branch, bye_branch) = (self.branch(), self.branch());
         let Some(leg) = self.legs.get(&id) else { return };
         let mut fork = leg.dialog.fork();
         fork.answered(response);
         let flow = fork.next_hop();
-        let mut ack = fork.request(Method::Ack);
+        let mut ack = fork.ack(cseq);
         ack.headers.push_front("Via", &words::via_of(&self.settings, &flow, &ack_branch));
         turn.send(flow, ack.to_bytes());
-        let bye = fork.request(Method::Bye);
+        let mut bye = fork.request(Method::Bye);
+        words::push_reason(&mut bye.headers, "SIP;cause=200;text=\"Call completed elsewhere\"");
         self.send_request(turn, None, bye, flow, &bye_branch);
     }
 
@@ -163,8 +179,13 @@ impl Endpoint {
 
     /// No answer came to a request: 408 (section 8.1.3.1).
     pub(super) fn unanswered(&mut self, turn: &mut Turn<'_>, client: u64, code: u16, reason: &str) {
+        let id = client;
         let Some(client) = self.clients.remove(client) else { return };
+        let refresh = client.leg.is_some_and(|leg| self.is_refresh(leg, id));
         let Some(leg) = client.leg else { return };
+        if refresh {
+            return self.refresh_unanswered(turn, leg, code);
+        }
         match client.request.method {
             Method::Invite if self.legs.get(&leg).is_some_and(|leg| matches!(leg.phase, Phase::Established)) => {
                 self.change_told(turn, leg, code, None);

@@ -3,12 +3,13 @@
 use super::leg::{Leg, LegTimer, Phase, Role};
 use super::respond::finish_response;
 use super::verdict::Refused;
-use super::words::Template;
-use super::{Endpoint, Output, Turn, verdict};
+use super::words::{self, Template};
+use super::{Endpoint, Output, Turn, parties, verdict};
 use crate::sip::admission::{Refusal, carries_secret};
 use crate::sip::dialog::Dialog;
 use crate::sip::leg::Invite;
-use crate::sip::message::{Headers, Inbound, NameAddr, Uri};
+use crate::sip::message::{Inbound, Uri};
+use crate::sip::session_timer::SessionTimer;
 use crate::sip::transaction::{Answered, ServerTransaction};
 use bytes::Bytes;
 
@@ -18,7 +19,7 @@ impl Endpoint {
         if self.merges.contains_key(&inbound.merge_key()) {
             return self.refuse(turn, inbound, &Refused::new(482, "merged"));
         }
-        if let Err(refused) = verdict::check(&inbound.request) {
+        if let Err(refused) = verdict::check(&inbound.request, &self.settings) {
             return self.refuse(turn, inbound, &refused);
         }
         let transaction = inbound.transaction_key();
@@ -28,9 +29,12 @@ impl Endpoint {
         if let Some(refusal) = self.closed(inbound) {
             return self.shed(turn, inbound, transaction, refusal);
         }
-        match verdict::offer(&inbound.request) {
+        let session = verdict::session_timer(&inbound.request, &self.settings);
+        match session.and_then(|session| Ok((session, verdict::offer(&inbound.request)?))) {
             Err(refused) => self.refuse(turn, inbound, &refused),
-            Ok(sdp) if self.gate.admit(turn.at, self.settings.max_calls_per_second) => self.admit(turn, inbound, sdp),
+            Ok((session, sdp)) if self.gate.admit(turn.at, self.settings.max_calls_per_second) => {
+                self.admit(turn, inbound, sdp, session);
+            }
             Ok(_) => self.shed(turn, inbound, transaction, Refusal::Rate),
         }
     }
@@ -59,7 +63,7 @@ impl Endpoint {
         self.refuse(turn, inbound, &refusal.into());
     }
 
-    fn admit(&mut self, turn: &mut Turn<'_>, inbound: &Inbound, sdp: Option<Bytes>) {
+    fn admit(&mut self, turn: &mut Turn<'_>, inbound: &Inbound, sdp: Option<Bytes>, session: Option<SessionTimer>) {
         let id = self.reserve_leg();
         let local_tag = self.entropy.token();
         let template = Template::new(inbound);
@@ -76,8 +80,13 @@ impl Endpoint {
         let dialog = Dialog::called(inbound, &local_tag);
         let source = inbound.flow.remote.ip();
         let invite = Box::new(invite_of(inbound, sdp));
-        let phase = Phase::Offered { server, template: Box::new(template), late_offer: invite.sdp.is_none() };
+        let headers = &inbound.request.headers;
+        let reliable = headers.list("Require").iter().any(|tag| tag.eq_ignore_ascii_case(words::RELIABLE));
+        let late_offer = invite.sdp.is_none();
+        let phase = Phase::Offered { server, template: Box::new(template), late_offer, reliable };
         let mut leg = Leg::new(Role::Called, dialog, phase, source);
+        leg.session = session;
+        leg.updates = verdict::allows_update(headers).unwrap_or(false);
         leg.alarms.set(LegTimer::Ringing, turn.at + self.settings.timing.ringing);
         self.gate.opened(source);
         self.dialogs.insert(leg.dialog_key(), id);
@@ -94,53 +103,11 @@ fn invite_of(inbound: &Inbound, sdp: Option<Bytes>) -> Invite {
         request_uri: inbound.request.uri.clone(),
         from_uri: inbound.from.uri.as_str().to_owned(),
         to_uri: inbound.to.uri.as_str().to_owned(),
-        caller_number: caller_number(&inbound.request.headers, &inbound.from),
+        caller_number: parties::caller_number(&inbound.request.headers, &inbound.from),
         called_number: if request_uri.is_empty() { inbound.to.uri.number() } else { request_uri },
+        original_called_number: parties::original_called_number(&inbound.request.headers),
         headers: inbound.request.headers.pairs(),
         sdp,
         source: Some(inbound.flow.remote),
-    }
-}
-
-/// P-Asserted-Identity (RFC 3325), else From; empty when the caller withholds it.
-fn caller_number(headers: &Headers, from: &NameAddr) -> String {
-    if headers
-        .first("Privacy")
-        .is_some_and(|privacy| privacy.split(';').any(|one| one.trim().eq_ignore_ascii_case("id")))
-    {
-        return String::new();
-    }
-    let asserted = headers
-        .list("P-Asserted-Identity")
-        .into_iter()
-        .filter_map(|identity| NameAddr::parse(identity).ok())
-        .map(|identity| identity.uri.number())
-        .find(|number| !number.is_empty());
-    let number = asserted.unwrap_or_else(|| from.uri.number());
-    let withheld = number.eq_ignore_ascii_case("anonymous") || from.uri.host.eq_ignore_ascii_case("anonymous.invalid");
-    if withheld { String::new() } else { number }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_callers_number_is_the_asserted_one_unless_withheld() {
-        for (fields, from, number) in [
-            (&[][..], "sip:+1555@h;tag=1", "+1555"),
-            (&[("P-Asserted-Identity", "\"A\" <sip:+1777@h>, <tel:+1-777>")], "sip:+1555@h", "+1777"),
-            (&[("P-Asserted-Identity", "<sip:trunk.example.com>, <tel:+1-777>")], "sip:+1555@h", "+1777"),
-            (&[("P-Asserted-Identity", "\"broken <sip:x>")], "<tel:+1-555>", "+1555"),
-            (&[("Privacy", "header; id")], "sip:+1555@h", ""),
-            (&[], "\"Anonymous\" <sip:anonymous@anonymous.invalid>", ""),
-            (&[], "sip:pbx.example.com", ""),
-        ] {
-            let mut headers = Headers::default();
-            for (name, value) in fields {
-                headers.push(name, value);
-            }
-            assert_eq!(caller_number(&headers, &NameAddr::parse(from).unwrap()), number, "{fields:?} {from}");
-        }
     }
 }

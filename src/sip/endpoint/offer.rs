@@ -6,6 +6,7 @@ use super::{Endpoint, Output, Turn, words};
 use crate::sip::dialog::contact;
 use crate::sip::leg::{DialEvent, LegId};
 use crate::sip::message::{Headers, Method, Response, session_description};
+use crate::sip::session_timer::SessionTimer;
 use bytes::Bytes;
 
 impl Endpoint {
@@ -16,14 +17,17 @@ impl Endpoint {
         if leg.role != Role::Calling || !matches!(leg.phase, Phase::Established) || leg.ack.is_none() {
             return;
         }
-        if leg.change.is_some() || leg.reinvite.is_some() {
+        if leg.change.is_some() || leg.reinvite.is_some() || leg.refresh.is_some() {
             let event = DialEvent::Changed { code: 491, sdp: None };
             return turn.out.push(Output::Dial { leg: id, event });
         }
         let flow = leg.dialog.next_hop();
         let mut invite = leg.dialog.request(Method::Invite);
         invite.headers.push("Contact", &words::contact_of(&self.settings, &flow));
-        words::push_capabilities(&mut invite.headers);
+        words::push_capabilities(&self.settings, &mut invite.headers);
+        if let Some(session) = leg.session {
+            session.push_refresh(&mut invite.headers);
+        }
         put_description(&mut invite.headers, &mut invite.body, sdp);
         let client = self.send_request(turn, Some(id), invite, flow, &branch);
         if let Some(leg) = self.legs.get_mut(&id) {
@@ -37,12 +41,19 @@ impl Endpoint {
     }
 
     /// A final answer to it. A dialog that the peer does not know any more, or that does not answer, is over (section 12.2.1.2).
-    pub(super) fn change_answered(&mut self, turn: &mut Turn<'_>, id: LegId, response: &Response) {
+    pub(super) fn change_answered(&mut self, turn: &mut Turn<'_>, id: LegId, cseq: u32, response: &Response) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.change = None;
+        let change = leg.change.take();
         if (200..300).contains(&response.code) {
             leg.dialog.refresh_target(contact(&response.headers));
-            self.send_ack(turn, id, Bytes::new());
+            if let Some(client) = change.and_then(|change| self.clients.entry(change)) {
+                leg.described = client.request.body.clone();
+            }
+            if matches!(leg.phase, Phase::Established) {
+                leg.refreshed(turn.at, SessionTimer::told(&response.headers));
+            }
+            self.schedule_leg(id);
+            self.send_ack(turn, id, cseq, Bytes::new());
         }
         let sdp = session_description(&response.headers, &response.body).ok().flatten();
         self.change_told(turn, id, response.code, sdp);
@@ -61,8 +72,10 @@ impl Endpoint {
 
     /// The answer to the offer in the peer's 2xx.
     pub(super) fn acknowledge(&mut self, turn: &mut Turn<'_>, id: LegId, sdp: Bytes) {
-        if self.legs.get_mut(&id).is_some_and(|leg| std::mem::take(&mut leg.owes_answer)) {
-            self.send_ack(turn, id, sdp);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(cseq) = leg.owes_answer.take() {
+            leg.described = sdp.clone();
+            self.send_ack(turn, id, cseq, sdp);
         }
     }
 }

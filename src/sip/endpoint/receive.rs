@@ -89,9 +89,16 @@ impl Endpoint {
             (Method::Cancel, transaction) => self.cancelled(turn, inbound, transaction),
             (_, Some(id)) => self.retransmitted(turn, id),
             (Method::Other(_), None) => self.refuse(turn, inbound, &Refused::method(501)),
-            (Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Options | Method::Notify, None) => {
-                self.first_seen(turn, inbound)
-            }
+            (
+                Method::Invite
+                | Method::Bye
+                | Method::Info
+                | Method::Update
+                | Method::Options
+                | Method::Prack
+                | Method::Notify,
+                None,
+            ) => self.first_seen(turn, inbound),
             (_, None) => self.refuse(turn, inbound, &Refused::method(405)),
         }
     }
@@ -131,12 +138,12 @@ impl Endpoint {
 
     /// OPTIONS outside a dialog (section 11): how an INVITE would fare.
     fn asked(&mut self, turn: &mut Turn<'_>, inbound: &Inbound) {
-        let verdict = verdict::check(&inbound.request).and_then(|()| match self.shut() {
+        let verdict = verdict::check(&inbound.request, &self.settings).and_then(|()| match self.shut() {
             Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         });
         match verdict {
-            Ok(()) => self.answer_stateless(turn, inbound, 200, "", &verdict::capabilities()),
+            Ok(()) => self.answer_stateless(turn, inbound, 200, "", &verdict::capabilities(&self.settings)),
             Err(refused) => self.refuse(turn, inbound, &refused),
         }
     }

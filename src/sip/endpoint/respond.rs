@@ -115,7 +115,7 @@ impl Endpoint {
     pub(super) fn dialog_response(&self, leg: &Leg, template: &Template, code: u16) -> Response {
         let mut response = template.dialog_response(code, leg.dialog.local_tag());
         response.headers.push("Contact", &words::contact_of(&self.settings, &template.flow));
-        words::push_capabilities(&mut response.headers);
+        words::push_capabilities(&self.settings, &mut response.headers);
         response
     }
 }
@@ -124,6 +124,29 @@ impl Endpoint {
 pub(super) fn finish_response(response: &mut Response) {
     if response.code > 100 {
         response.headers.push("Server", words::SERVER);
+    }
+    if response.code >= 300 {
+        words::push_reason(&mut response.headers, &format!("Q.850;cause={}", q850_cause(response.code)));
+    }
+}
+
+/// The cause of a final error in the telephone network's words, for the Reason of RFC 6432 (RFC 3398 section 8.2.6.1).
+fn q850_cause(code: u16) -> u8 {
+    match code {
+        401 | 402 | 403 | 407 | 603 => 21,
+        404 | 604 => 1,
+        410 => 22,
+        408 | 504 => 102,
+        413 | 414 | 416 | 420 | 421 | 423 | 505 | 513 => 127,
+        480 => 18,
+        482 | 483 => 25,
+        484 => 28,
+        486 | 600 => 17,
+        487 => 16,
+        400 | 481 | 500 | 503 => 41,
+        405 | 406 | 415 | 422 | 488 | 501 | 606 => 79,
+        502 => 38,
+        _ => 31,
     }
 }
 

@@ -68,6 +68,16 @@ impl Endpoint {
                 }
                 LegTimer::AckWait => self.never_acknowledged(turn, id),
                 LegTimer::Ringing => self.reject(turn, id, 480, "", &[]),
+                LegTimer::ResendProvisional => {
+                    if let Some(provisional) = &mut leg.provisional {
+                        turn.send(provisional.flow, provisional.bytes.clone());
+                        provisional.interval = provisional.interval.saturating_mul(2);
+                        leg.alarms.set(LegTimer::ResendProvisional, turn.at + provisional.interval);
+                    }
+                }
+                LegTimer::PrackWait => self.never_pracked(turn, id),
+                LegTimer::Refresh => self.send_refresh(turn, id),
+                LegTimer::Expire => self.session_lost(turn, id, 408, "session timer expired"),
             }
         }
         self.schedule_leg(id);

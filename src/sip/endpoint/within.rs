@@ -8,6 +8,7 @@ use super::{Endpoint, Output, Owner, Turn, verdict};
 use crate::sip::dialog::{Order, contact};
 use crate::sip::leg::{DialEvent, LegEvent, LegId};
 use crate::sip::message::{Inbound, Method, dtmf_digit, session_description};
+use crate::sip::session_timer::SessionTimer;
 use bytes::Bytes;
 
 impl Endpoint {
@@ -84,7 +85,7 @@ impl Endpoint {
         if matches!(leg.phase, Phase::Left) {
             return self.refuse(turn, inbound, &Refused::new(481, "no_dialog"));
         }
-        if let Err(refused) = verdict::check_extensions(&inbound.request) {
+        if let Err(refused) = verdict::check_extensions(&inbound.request, &self.settings) {
             return self.refuse(turn, inbound, &refused);
         }
         match method {
@@ -92,7 +93,8 @@ impl Endpoint {
             Method::Update => self.change(turn, id, inbound, Change::Update),
             Method::Info => self.info(turn, id, inbound),
             Method::Notify => self.notified(turn, id, inbound),
-            Method::Options => self.answer_within(turn, id, inbound, 200, &verdict::capabilities()),
+            Method::Prack => self.prack(turn, id, inbound),
+            Method::Options => self.answer_within(turn, id, inbound, 200, &verdict::capabilities(&self.settings)),
             _ => self.refuse(turn, inbound, &Refused::method(405)),
         }
     }
@@ -129,17 +131,22 @@ impl Endpoint {
 
     /// re-INVITE and UPDATE: one at a time (sections 14.2 and RFC 3311 section 5.2).
     fn change(&mut self, turn: &mut Turn<'_>, id: LegId, inbound: &Inbound, kind: Change) {
-        let sdp = match verdict::offer(&inbound.request) {
-            Ok(sdp) => sdp,
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !leg.changes.take(turn.at) {
+            return self.refuse_within(turn, id, inbound, &Refused::new(500, "change_flood").with("Retry-After", "1"));
+        }
+        let session = verdict::session_timer(&inbound.request, &self.settings);
+        let (session, sdp) = match session.and_then(|session| Ok((session, verdict::offer(&inbound.request)?))) {
+            Ok(asked) => asked,
             Err(refused) => return self.refuse(turn, inbound, &refused),
         };
         let target = contact(&inbound.request.headers);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Some(updates) = verdict::allows_update(&inbound.request.headers) {
+            leg.updates = updates;
+        }
         if kind == Change::Update && sdp.is_none() {
             leg.dialog.refresh_target(target);
-            let contact = words::contact_of(&self.settings, &inbound.flow);
-            let headers = vec![("Contact", contact), ("Allow", words::ALLOW.to_owned())];
-            return self.answer_within(turn, id, inbound, 200, &headers);
+            return self.updated(turn, id, inbound, session);
         }
         if leg.offer_is_out() {
             return self.refuse_within(turn, id, inbound, &Refused::new(491, "pending"));
@@ -160,12 +167,31 @@ impl Endpoint {
         }
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let late_offer = sdp.is_none();
-        leg.reinvite = Some(Reinvite { server, template, cseq: inbound.cseq.number, kind, target, late_offer });
+        let cseq = inbound.cseq.number;
+        leg.reinvite = Some(Reinvite { server, template, cseq, kind, target, late_offer, session });
         self.emit(turn, id, LegEvent::Reinvite { sdp });
+    }
+
+    /// UPDATE without an offer: it refreshes the target and, once the call is up, the session.
+    fn updated(&mut self, turn: &mut Turn<'_>, id: LegId, inbound: &Inbound, session: Option<SessionTimer>) {
+        let server = self.open_within(id, inbound);
+        let Some(leg) = self.legs.get(&id) else { return };
+        let mut ok = self.dialog_response(leg, &Template::new(inbound), 200);
+        if let Some(leg) = self.legs.get_mut(&id).filter(|leg| matches!(leg.phase, Phase::Established)) {
+            if let Some(session) = session {
+                session.push_answer(&mut ok.headers);
+            }
+            leg.refreshed(turn.at, session);
+        }
+        self.respond(turn, server, ok);
+        self.schedule_leg(id);
     }
 
     /// INFO: a key, or nothing we know.
     fn info(&mut self, turn: &mut Turn<'_>, id: LegId, inbound: &Inbound) {
+        if self.legs.get_mut(&id).is_some_and(|leg| !leg.infos.take(turn.at)) {
+            return self.refuse_within(turn, id, inbound, &Refused::new(500, "info_flood").with("Retry-After", "1"));
+        }
         let request = &inbound.request;
         match dtmf_digit(&request.headers, &request.body) {
             Some(digit) => {

@@ -3,6 +3,7 @@
 use crate::sip::message::{
     Field, Headers, Inbound, NameAddr, Request, Response, Via, reason_phrase, response_flow, split_list,
 };
+use crate::sip::session_timer;
 use crate::sip::settings::Settings;
 use crate::sip::transport::{Flow, Transport};
 use bytes::Bytes;
@@ -124,16 +125,28 @@ pub(crate) fn own_uri(settings: &Settings, flow: &Flow) -> String {
 }
 
 /// What we understand, said truthfully.
-pub(crate) fn push_capabilities(headers: &mut Headers) {
+pub(crate) fn push_capabilities(settings: &Settings, headers: &mut Headers) {
     headers.push("Allow", ALLOW);
-    if !SUPPORTED.is_empty() {
-        headers.push("Supported", &SUPPORTED.join(", "));
+    headers.push("Supported", &supported(settings).join(", "));
+}
+
+/// Why, where nobody has said so yet (RFC 3326).
+pub(crate) fn push_reason(headers: &mut Headers, reason: &str) {
+    if headers.count("Reason") == 0 {
+        headers.push("Reason", reason);
     }
 }
 
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
 /// Option tags (RFC 3261 section 19.2) that may stand in Require.
-pub(crate) const SUPPORTED: &[&str] = &[];
+pub(crate) fn supported(settings: &Settings) -> &'static [&'static str] {
+    if settings.session_expires.is_zero() { &[RELIABLE] } else { &[RELIABLE, session_timer::OPTION_TAG] }
+}
+
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY";
+/// Reason of a BYE that needs none.
+pub(crate) const NORMAL_CLEARING: &str = "Q.850;cause=16;text=\"normal call clearing\"";
+/// RFC 3262's option tag.
+pub(crate) const RELIABLE: &str = "100rel";
 pub(crate) const ACCEPT: &str = "application/sdp";
 pub(crate) const ACCEPT_INFO: &str = "application/dtmf-relay, application/dtmf";
 pub(crate) const ACCEPT_NOTIFY: &str = "message/sipfrag";
