@@ -36,6 +36,7 @@ fn main() {
                 codec: Codec::Pcmu,
                 payload_type: 0,
                 telephone_event: Some(101),
+                comfort_noise: None,
                 send: true,
                 receive: true,
             };

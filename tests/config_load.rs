@@ -131,13 +131,10 @@ fn what_a_later_version_brings_is_refused_when_demanded_and_noted_when_it_is_the
         assert_eq!(told, [(path, "not available yet")], "{text}");
     }
     let notices = Config::default().notices();
-    for path in ["media.codecs", "media.srtp", "media.jitter_buffer", "sip.allow_from"] {
+    for path in ["media.codecs", "media.srtp", "sip.allow_from"] {
         assert!(notices.iter().any(|notice| notice.path == path), "{path}");
     }
-    let quiet = load(
-        "[sip]\nallow_from = [\"203.0.113.0/24\"]\n[media]\nsrtp = \"off\"\ncodecs = [\"PCMU\"]\njitter_buffer = { min = \"40ms\", max = \"40ms\" }",
-        &[],
-    );
+    let quiet = load("[sip]\nallow_from = [\"203.0.113.0/24\"]\n[media]\nsrtp = \"off\"\ncodecs = [\"PCMU\"]", &[]);
     assert_eq!(quiet.unwrap().notices(), []);
 }
 

@@ -13,7 +13,15 @@ const RECEIVER: &str = "192.0.2.2:4000";
 fn agreement(remote: &str, codec: Codec, telephone_event: Option<u8>) -> Input<'static> {
     let remote = remote.parse().unwrap();
     let payload_type = codec.payload_type();
-    Input::Agree(Negotiated { remote, codec, payload_type, telephone_event, send: true, receive: true })
+    Input::Agree(Negotiated {
+        remote,
+        codec,
+        payload_type,
+        telephone_event,
+        comfort_noise: None,
+        send: true,
+        receive: true,
+    })
 }
 
 /// Two sessions and all that went from the first to the second.

@@ -160,6 +160,7 @@ async fn a_call_over_ipv6_has_rtp_over_ipv6_on_a_plane_for_any_address() {
         codec: Codec::Pcmu,
         payload_type: 0,
         telephone_event: None,
+        comfort_noise: None,
         send: true,
         receive: true,
     };
@@ -183,6 +184,7 @@ async fn garbage_strangers_and_floods_on_the_port_leave_the_call_as_it_is() {
         codec: Codec::Pcmu,
         payload_type: 0,
         telephone_event: Some(101),
+        comfort_noise: None,
         send: true,
         receive: true,
     };

@@ -47,10 +47,27 @@ fn the_usual_offer_of_a_trunk_is_answered_line_by_line() {
         codec: Codec::Pcmu,
         payload_type: 0,
         telephone_event: Some(101),
+        comfort_noise: None,
         send: true,
         receive: true,
     };
     assert_eq!(agreed, wanted);
+}
+
+#[test]
+fn comfort_noise_is_agreed_to_where_it_is_offered_and_never_asked_for() {
+    for (offer, number) in [
+        ("m=audio 4000 RTP/AVP 0 13\n", 13),
+        ("m=audio 4000 RTP/AVP 0 98 13\na=rtpmap:98 CN/16000\na=rtpmap:13 CN/8000\n", 13),
+        ("m=audio 4000 RTP/AVP 0 97\na=rtpmap:97 cn/8000\n", 97),
+    ] {
+        let (sdp, agreed) = answered(&plain(offer));
+        assert_eq!(agreed.comfort_noise, Some(number), "{offer}");
+        assert!(sdp.contains(&format!("m=audio 20000 RTP/AVP 0 {number}\r\n")), "{sdp}");
+        assert!(sdp.contains(&format!("a=rtpmap:{number} CN/8000\r\n")), "{sdp}");
+    }
+    assert_eq!(answered(&plain("m=audio 4000 RTP/AVP 0\n")).1.comfort_noise, None);
+    assert!(!String::from_utf8(offer(&local(), &CODECS).to_vec()).unwrap().contains("CN"));
 }
 
 /// Name, offer, codec, payload type, telephone-event payload type, remote.

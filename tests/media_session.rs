@@ -24,6 +24,7 @@ fn agreement() -> Negotiated {
         codec: Codec::Pcmu,
         payload_type: 0,
         telephone_event: Some(101),
+        comfort_noise: None,
         send: true,
         receive: true,
     }
@@ -342,10 +343,41 @@ fn loss_reordering_duplicates_and_lateness_are_counted_and_put_right() {
     stage.run(SLOT * 10);
     let statistics = stage.session.statistics();
     assert_eq!((statistics.dropped.duplicate, statistics.dropped.late, statistics.lost), (1, 1, 0));
-    let frames: Vec<u8> = stage.all_heard().chunks(160).map(|frame| frame[0]).collect();
-    let mut wanted: Vec<u8> = (0..10).map(sound).collect();
-    wanted[4] = MU_SILENCE;
-    assert_eq!(frames[2..12], wanted);
+    // What was late is made up, and leads into what follows within 10 ms.
+    assert_eq!(statistics.playout.concealed, SLOT);
+    let mut frames: Vec<u8> = stage.all_heard().chunks(160).map(|frame| frame[159]).collect();
+    assert_ne!(frames[6], MU_SILENCE);
+    frames[6] = sound(4);
+    assert_eq!(frames[2..12], (0..10).map(sound).collect::<Vec<u8>>());
+}
+
+#[test]
+fn while_a_caller_pauses_or_is_on_hold_real_time_goes_on_and_nothing_counts_as_lost() {
+    let mut stage = Stage::agreed();
+    (0..10).for_each(|n| {
+        stage.receive(n);
+        stage.run(SLOT);
+    });
+    // Comfort noise of -45 dBov by its static number, 2 s of nothing, and the first syllable.
+    stage.receive_from(PEER, &rtp(13, 10, 10 * 160, 1, &[45]));
+    stage.run(SLOT * 100);
+    for n in 0..10 {
+        let marker = if n == 0 { 0x80 } else { 0 };
+        stage.receive_from(PEER, &rtp(marker, 11 + n, u32::from(110 + n) * 160, 1, &[sound(n); 160]));
+        stage.run(SLOT);
+    }
+    stage.feed(Input::Agree(Negotiated { receive: false, ..agreement() }));
+    stage.run(SLOT * 100);
+    let statistics = stage.session.statistics();
+    assert_eq!((statistics.lost, statistics.dropped, statistics.playout), Default::default());
+    assert_eq!(statistics.packets_in, 21);
+    let heard = stage.all_heard();
+    assert_eq!(heard.len(), 220 * 160);
+    let noise = &heard[20 * 160..110 * 160];
+    assert!(noise.chunks(160).all(|frame| frame.iter().any(|byte| *byte != MU_SILENCE)));
+    let at = heard.windows(160).position(|frame| frame == [sound(0); 160].as_slice()).unwrap();
+    assert!(heard[at..].chunks(160).take(10).enumerate().all(|(n, frame)| frame == [sound(n as u16); 160]));
+    assert_eq!(heard[210 * 160..], [MU_SILENCE; 1600]);
 }
 
 #[test]
@@ -377,7 +409,7 @@ fn another_source_of_the_same_peer_is_followed() {
         stage.run(SLOT);
     }
     let frames: Vec<u8> = stage.all_heard().chunks(160).map(|frame| frame[0]).collect();
-    assert_eq!(frames[4..20], (51..67).map(sound).collect::<Vec<u8>>());
+    assert_eq!(frames[4..20], (52..68).map(sound).collect::<Vec<u8>>());
     assert_eq!(stage.session.statistics().lost, 0);
 }
 

@@ -318,7 +318,7 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
         bind_address: config.media.bind_address,
         port_range: config.media.port_range.first..=config.media.port_range.last,
         workers: NonZeroUsize::new(usize::from(config.media.workers)),
-        jitter_depth: jitter_depth(jitter_buffer.min, jitter_buffer.max),
+        jitter_least: jitter_buffer.min,
         jitter_longest: jitter_buffer.max,
         recording_key: config
             .media
@@ -327,11 +327,6 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
             .and_then(|key| RecordingKey::parse(key.expose_secret()).ok()),
         ..MediaSettings::default()
     }
-}
-
-/// The buffer does not adapt: it is as deep as is usually best, within what is configured.
-fn jitter_depth(min: Duration, max: Duration) -> Duration {
-    MediaSettings::default().jitter_depth.max(min).min(max)
 }
 
 /// Wideband comes with a later release; `Config::notices` says so.
@@ -360,16 +355,3 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 const TURNS: usize = 64;
 /// For the store's last batch and open pages.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_jitter_buffer_is_as_deep_as_is_best_within_its_bounds() {
-        let ms = Duration::from_millis;
-        for (min, max, depth) in [(20, 200, 40), (60, 200, 60), (0, 30, 30), (80, 80, 80), (0, 2000, 40)] {
-            assert_eq!(jitter_depth(ms(min), ms(max)), ms(depth), "{min}-{max}");
-        }
-    }
-}

@@ -105,7 +105,7 @@ settings! {
         srtp: Srtp = Srtp::Optional;
         /// A call without any RTP for so long ends by the error path, 1 s to 1 h. Default 30 s.
         rtp_timeout: Duration = Duration::from_secs(30), between(seconds(1), seconds(3600));
-        /// Depth of the jitter buffer.
+        /// Delay of the jitter buffer.
         jitter_buffer: JitterBuffer = JitterBuffer::default();
         /// Listen for keys as sound too, for trunks that send them no other way. Default false.
         inband_dtmf: bool = false;
@@ -119,7 +119,7 @@ settings! {
 }
 
 settings! {
-    /// `[media.jitter_buffer]`: the bounds of its depth, which is 40 ms where they allow it; after a stall the delay may grow to `max`.
+    /// `[media.jitter_buffer]`: the bounds of its delay, which follows the measured jitter.
     JitterBuffer {
         /// Least, 0 ms to 500 ms. Default 20 ms.
         min: Duration = Duration::from_millis(20), between(Duration::ZERO, Duration::from_millis(500));

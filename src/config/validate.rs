@@ -182,12 +182,6 @@ pub(super) fn notices(config: &Config) -> Vec<Problem> {
             "not available yet: RTP is not encrypted, an offer of RTP/SAVP alone is declined".to_owned(),
         );
     }
-    if config.media.jitter_buffer.min != config.media.jitter_buffer.max {
-        note(
-            "media.jitter_buffer",
-            "not available yet: its depth is 40ms, within min and max, and grows only after a stall".to_owned(),
-        );
-    }
     if config.webhook.url.is_none() && config.webhook.secret.is_some() {
         note("webhook.secret", "has no effect without webhook.url".to_owned());
     }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// How a session behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a packet may take longer than the fastest and still be heard; delays everything by so much.
-    pub depth: Duration,
-    /// The delay to which `depth` may grow after a stall.
+    /// Least delay of the jitter buffer: how much longer than the fast ones a packet may take at any time.
+    pub least: Duration,
+    /// Its greatest delay.
     pub longest: Duration,
     /// Without any RTP for so long: `Event::Timeout`.
     pub rtp_timeout: Duration,
@@ -31,7 +31,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            depth: Duration::from_millis(40),
+            least: Duration::from_millis(20),
             longest: Duration::from_millis(200),
             rtp_timeout: Duration::from_secs(30),
             chunk: Duration::from_millis(100),

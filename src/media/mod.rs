@@ -1,6 +1,9 @@
-//! One RTP session as a pure machine: SDP answer, RTP, telephone-event, reorder buffer, paced sender (RFC 3264, 3550, 4733).
+//! One RTP session as a pure machine: SDP answer, RTP, telephone-event, jitter buffer, paced sender (RFC 3264, 3550, 4733).
 
+mod comfort_noise;
+mod concealment;
 pub mod contract;
+mod delay;
 pub mod dual_tone;
 pub mod extended;
 pub mod grid;
@@ -9,10 +12,12 @@ pub mod keypad;
 pub mod latch;
 pub mod prompts;
 pub mod reception;
+mod ring;
 pub mod rtp;
 pub mod sdp;
 pub mod session;
 mod source;
+mod splice;
 pub mod telephone_event;
 
 pub use contract::{Event, Input, Output, Settings};

@@ -1,6 +1,7 @@
 //! What came in and what did not: sequence numbers checked, loss and jitter counted (RFC 3550 section 6.4.1, appendices A.1, A.3, A.8).
 
 use super::extended::ExtendedSequence;
+use super::jitter_buffer::Playout;
 use std::time::Duration;
 
 /// Figures of a session, up to now or at its end.
@@ -16,10 +17,8 @@ pub struct Statistics {
     pub jitter: Duration,
     /// Datagrams not used.
     pub dropped: Dropped,
-    /// Frames of 20 ms in which silence stood in because nothing had come in time.
-    pub starved: u64,
-    /// Frames of 20 ms left out to come back to real time.
-    pub shortened: u64,
+    /// What the jitter buffer had to do.
+    pub playout: Playout,
     /// Slots of the sender's grid left out because it was woken too late.
     pub skipped: u64,
 }
@@ -59,6 +58,8 @@ impl Dropped {
 /// What a sequence number says about its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Not seen before, and the one after the highest.
+    Next,
     /// Not seen before.
     New,
     /// Seen before.
@@ -152,8 +153,8 @@ impl Run {
     }
 
     fn note(&mut self, sequence: ExtendedSequence) -> Order {
-        if sequence > self.highest {
-            let step = sequence.0 - self.highest.0;
+        let step = sequence.0.saturating_sub(self.highest.0);
+        if step > 0 {
             self.seen = u32::try_from(step).ok().and_then(|step| self.seen.checked_shl(step)).unwrap_or(0) | 1;
             self.highest = sequence;
         } else {
@@ -167,7 +168,7 @@ impl Run {
             self.first = self.first.min(sequence);
         }
         self.received += 1;
-        Order::New
+        if step == 1 { Order::Next } else { Order::New }
     }
 
     fn lost(&self) -> u64 {
@@ -186,8 +187,15 @@ mod tests {
     #[test]
     fn loss_is_what_is_missing_between_the_first_and_the_highest() {
         let mut reception = Reception::default();
-        for wire in [65_533, 65_534, 0, 1, 5, 3] {
-            assert_eq!(reception.sequence(wire), Order::New, "{wire}");
+        for (wire, order) in [
+            (65_533, Order::New),
+            (65_534, Order::Next),
+            (0, Order::New),
+            (1, Order::Next),
+            (5, Order::New),
+            (3, Order::New),
+        ] {
+            assert_eq!(reception.sequence(wire), order, "{wire}");
         }
         // 65535, 2 and 4 are missing.
         assert_eq!(reception.lost(), 3);
@@ -201,10 +209,10 @@ mod tests {
         let mut reception = Reception::default();
         assert_eq!(reception.sequence(10), Order::New);
         assert_eq!(reception.sequence(30_000), Order::Jump);
-        assert_eq!(reception.sequence(11), Order::New);
+        assert_eq!(reception.sequence(11), Order::Next);
         assert_eq!(reception.sequence(40_000), Order::Jump);
         assert_eq!(reception.sequence(40_001), Order::Restart);
-        assert_eq!(reception.sequence(40_002), Order::New);
+        assert_eq!(reception.sequence(40_002), Order::Next);
         assert_eq!(reception.lost(), 0);
     }
 

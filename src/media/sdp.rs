@@ -61,6 +61,8 @@ pub struct Negotiated {
     pub payload_type: u8,
     /// Payload type of telephone-event/8000 where the peer has it.
     pub telephone_event: Option<u8>,
+    /// Payload type of CN/8000 where the peer has it (RFC 3389).
+    pub comfort_noise: Option<u8>,
     /// Whether we may send (false while the peer holds us: sendonly towards us is not a hold; recvonly/inactive rules of RFC 3264 section 8.4).
     pub send: bool,
     /// Whether the peer sends.

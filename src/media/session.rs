@@ -7,7 +7,7 @@
 use super::contract::{Event, Input, Output, Settings};
 use super::dual_tone::DualTone;
 use super::grid::{Grid, SLOT};
-use super::jitter_buffer::{JitterBuffer, LONGEST_PACKET, Placed};
+use super::jitter_buffer::{Clock, JitterBuffer, LONGEST_PACKET, Placed};
 use super::keypad::{Key, Keypad, Way};
 use super::latch::Latch;
 use super::prompts::{Progress, Prompts};
@@ -58,11 +58,33 @@ struct Agreed {
     timeout_told: bool,
 }
 
+/// What a packet carries.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Audio,
+    ComfortNoise,
+    TelephoneEvent,
+}
+
+impl Agreed {
+    fn kind(&self, payload_type: u8) -> Option<Kind> {
+        if payload_type == self.media.payload_type {
+            Some(Kind::Audio)
+        } else if Some(payload_type) == self.media.telephone_event {
+            Some(Kind::TelephoneEvent)
+        } else if payload_type == self.media.comfort_noise.unwrap_or(COMFORT_NOISE) {
+            Some(Kind::ComfortNoise)
+        } else {
+            None
+        }
+    }
+}
+
 impl Session {
     /// A session that waits for its agreement. Its grid goes through `origin`; `numbering` is random.
     #[must_use]
     pub fn new(settings: Settings, origin: Instant, numbering: Numbering) -> Self {
-        let buffer = JitterBuffer::new(Law::Mu, settings.depth, settings.longest);
+        let buffer = JitterBuffer::new(Law::Mu, settings.least, settings.longest);
         Self {
             settings,
             origin,
@@ -120,7 +142,8 @@ impl Session {
     /// Figures up to now.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        Statistics { lost: self.source.reception.lost(), jitter: self.source.reception.jitter(), ..self.counts }
+        let (reception, playout) = (&self.source.reception, self.source.buffer.counts());
+        Statistics { lost: reception.lost(), jitter: reception.jitter(), playout, ..self.counts }
     }
 
     fn agree(&mut self, now: Instant, media: Negotiated) {
@@ -177,8 +200,8 @@ impl Session {
             *(if held { &mut dropped.not_rtp } else { &mut dropped.stranger }) += 1;
             return;
         };
-        let audio = packet.payload_type == agreed.media.payload_type;
-        let known = audio || Some(packet.payload_type) == agreed.media.telephone_event;
+        let kind = agreed.kind(packet.payload_type);
+        let known = kind.is_some();
         if !(held || known) || !agreed.latch.admit(now, from, packet.ssrc, packet.sequence) {
             dropped.stranger += 1;
             return;
@@ -191,26 +214,38 @@ impl Session {
         agreed.last_packet = now;
         agreed.timeout_told = false;
         let sized = (1..=LONGEST_PACKET).contains(&u64::try_from(packet.payload.len()).unwrap_or(u64::MAX));
-        if !known || !sized {
+        let Some(kind) = kind.filter(|_| sized) else {
             dropped.payload_type += 1;
             return;
-        }
+        };
         if self.counts.packets_in == 0 {
             out.push(Output::Event(Event::FirstPacket));
         }
-        if audio {
-            self.audio(now, &packet);
-        } else {
-            self.counts.packets_in += 1;
-            self.source.note_event(&packet);
-            let told = |key| out.push(Output::Event(Event::Digit(key)));
-            self.keys.packet(packet.ssrc, packet.timestamp, packet.payload, told);
+        self.counts.packets_in += 1;
+        match kind {
+            Kind::Audio => self.audio(now, &packet),
+            Kind::ComfortNoise => self.pause(&packet),
+            Kind::TelephoneEvent => {
+                self.source.note_event(&packet);
+                let told = |key| out.push(Output::Event(Event::Digit(key)));
+                self.keys.packet(packet.ssrc, packet.timestamp, packet.payload, told);
+            }
+        }
+    }
+
+    /// The peer pauses and says how its silence sounds.
+    fn pause(&mut self, packet: &Packet<'_>) {
+        let Some(law) = self.agreed.as_ref().map(|agreed| agreed.media.codec.law()) else { return };
+        match self.source.admit(packet.ssrc, packet.sequence, law) {
+            Order::Duplicate => self.counts.dropped.duplicate += 1,
+            Order::Jump => self.counts.dropped.late += 1,
+            Order::Next | Order::New | Order::Restart => self.source.pause(packet),
         }
     }
 
     fn audio(&mut self, now: Instant, packet: &Packet<'_>) {
-        let Some(law) = self.agreed.as_ref().map(|agreed| agreed.media.codec.law()) else { return };
-        self.counts.packets_in += 1;
+        let Some(agreed) = &self.agreed else { return };
+        let (law, next) = (agreed.media.codec.law(), agreed.grid.next());
         let order = self.source.admit(packet.ssrc, packet.sequence, law);
         if order == Order::Duplicate {
             self.counts.dropped.duplicate += 1;
@@ -220,9 +255,9 @@ impl Session {
             self.counts.dropped.late += 1;
             return;
         }
-        let elapsed = now.saturating_duration_since(self.origin).as_micros();
-        let arrival = i64::try_from(elapsed * 8 / 1000).unwrap_or(i64::MAX);
-        if self.source.place(arrival, packet) == Placed::Late {
+        // The reader stands still until its slot: woken too late, what waited in the socket has lost nothing by it.
+        let clock = Clock { now: samples(self.origin, now.min(next)), slot: samples(self.origin, next) };
+        if self.source.place(clock, order, packet) == Placed::Late {
             self.counts.dropped.late += 1;
         }
         if self.voice.voiced(law, packet.payload) {
@@ -267,16 +302,15 @@ impl Session {
     /// One slot of the grid: 20 ms in, and 20 ms out where `send` says that it is not too late for them.
     fn slot(&mut self, now: Instant, send: bool, out: &mut Vec<Output>) {
         let Some(agreed) = &mut self.agreed else { return };
-        let late = now.saturating_duration_since(agreed.grid.take());
+        let slot = agreed.grid.take();
+        let late = now.saturating_duration_since(slot);
         let (law, heard_in) = (agreed.media.codec.law(), agreed.heard_in);
 
         let mut caller = [0; FRAME];
-        let taken = self.source.buffer.take(&mut caller);
+        self.source.buffer.take(samples(self.origin, slot), &mut caller);
         if let Some(ear) = &mut self.dual_tone {
             ear.frame(law, &caller, |key| out.push(Output::Event(Event::InBandDigit(key))));
         }
-        self.counts.starved += u64::from(taken.starved);
-        self.counts.shortened += taken.shortened;
         law.translate(heard_in, &mut caller);
 
         let mut assistant = [law.silence(); FRAME];
@@ -333,6 +367,11 @@ impl Session {
     }
 }
 
+/// The clock of the media: samples from `origin` on.
+fn samples(origin: Instant, at: Instant) -> i64 {
+    i64::try_from(at.saturating_duration_since(origin).as_micros() * 8 / 1000).unwrap_or(i64::MAX)
+}
+
 fn event(progress: Progress, at: Instant, last_voiced: Option<Instant>) -> Event {
     match progress {
         Progress::Began(play) => Event::PlayStarted { play, at, last_voiced },
@@ -340,6 +379,8 @@ fn event(progress: Progress, at: Instant, last_voiced: Option<Instant>) -> Event
     }
 }
 
+/// What silence suppression sends whether it was agreed or not (RFC 3551 section 6).
+const COMFORT_NOISE: u8 = 13;
 /// Packets that a late tick may send at once; what is due beyond them is left out, and its prompts wait.
 const CATCH_UP: u128 = 2;
 /// Slots that a late tick makes up for in what is heard: 1 s.

@@ -1,7 +1,7 @@
 //! The stream that a peer sends (RFC 3550 section 8): its source, its numbers and its place in the jitter buffer.
 
 use super::extended::ExtendedTimestamp;
-use super::jitter_buffer::{JitterBuffer, Placed};
+use super::jitter_buffer::{Arrival, Clock, JitterBuffer, Placed};
 use super::reception::{Order, Reception};
 use super::rtp::Packet;
 use crate::audio::Law;
@@ -39,12 +39,21 @@ impl Source {
     }
 
     /// Puts a packet where its timestamp says.
-    pub(super) fn place(&mut self, arrival: i64, packet: &Packet<'_>) -> Placed {
-        let timestamp =
-            self.last.map_or(ExtendedTimestamp::first(packet.timestamp), |last| last.nearest(packet.timestamp));
-        self.last = Some(timestamp);
-        self.reception.transit(arrival, i64::try_from(timestamp.0).unwrap_or(i64::MAX));
-        self.buffer.put(timestamp, packet.payload)
+    pub(super) fn place(&mut self, clock: Clock, order: Order, packet: &Packet<'_>) -> Placed {
+        let timestamp = self.timestamp(packet);
+        self.reception.transit(clock.now, i64::try_from(timestamp.0).unwrap_or(i64::MAX));
+        self.buffer.put(&Arrival { clock, timestamp, follows: order == Order::Next, payload: packet.payload })
+    }
+
+    /// The peer pauses, and says how its silence sounds.
+    pub(super) fn pause(&mut self, packet: &Packet<'_>) {
+        let timestamp = self.timestamp(packet);
+        self.buffer.pause(timestamp, packet.payload);
+    }
+
+    fn timestamp(&mut self, packet: &Packet<'_>) -> ExtendedTimestamp {
+        let first = || ExtendedTimestamp::first(packet.timestamp);
+        *self.last.insert(self.last.map_or_else(first, |last| last.nearest(packet.timestamp)))
     }
 
     /// Keys share the numbers of the audio around them, unless a peer sends them as a source of their own.

@@ -26,7 +26,15 @@ impl Words {
             _ => return Err(Refusal { code: 400, warning: "Not \"SDP\"\r\nX-Evil: 1".into() }),
         };
         let remote = "127.0.0.1:4000".parse().unwrap();
-        Ok(Negotiated { remote, codec: Codec::Pcmu, payload_type: 0, telephone_event: Some(101), send, receive })
+        Ok(Negotiated {
+            remote,
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            telephone_event: Some(101),
+            comfort_noise: None,
+            send,
+            receive,
+        })
     }
 }
 

@@ -27,6 +27,8 @@ struct Streams {
     /// The codec that is spoken first.
     numbers: Vec<(Codec, u8)>,
     telephone_event: Option<u8>,
+    /// Of the peer's offer: we do not ask for pauses ourselves.
+    comfort_noise: Option<u8>,
 }
 
 impl Exchange {
@@ -45,8 +47,8 @@ impl Exchange {
         let agreed = agree(&read.audio, self.local.address, &self.codecs)?;
         let mut numbers = read.audio.codecs;
         put_first(&mut numbers, agreed.codec);
-        let telephone_event = agreed.telephone_event;
-        let streams = Streams { all: read.streams, ours: read.chosen, numbers, telephone_event };
+        let (telephone_event, comfort_noise) = (agreed.telephone_event, agreed.comfort_noise);
+        let streams = Streams { all: read.streams, ours: read.chosen, numbers, telephone_event, comfort_noise };
         let direction = Direction::new(agreed.send, agreed.receive);
         let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], direction);
         self.agreed = Some(streams);
@@ -84,6 +86,7 @@ impl Exchange {
             agreed.payload_type = *number;
         }
         agreed.telephone_event = agreed.telephone_event.and(streams.telephone_event);
+        agreed.comfort_noise = agreed.comfort_noise.and(streams.comfort_noise);
         put_first(&mut streams.numbers, agreed.codec);
         self.agreed = Some(streams);
         Ok(agreed)
@@ -91,7 +94,7 @@ impl Exchange {
 
     fn first(&self) -> Streams {
         let numbers = self.codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
-        Streams { all: Vec::new(), ours: 0, numbers, telephone_event: Some(TELEPHONE_EVENT) }
+        Streams { all: Vec::new(), ours: 0, numbers, telephone_event: Some(TELEPHONE_EVENT), comfort_noise: None }
     }
 
     /// The streams that were agreed, and beside their codecs all of ours whose numbers are free.
@@ -112,7 +115,8 @@ impl Exchange {
     /// A body of ours; one that says what the last one said is the last one (RFC 3264 section 8).
     fn write(&mut self, streams: &Streams, codecs: &[(Codec, u8)], direction: Direction) -> Bytes {
         let proto = streams.all.get(streams.ours).map_or("RTP/AVP", |stream| stream.proto.as_str());
-        let audio = write::Audio { proto, codecs, telephone_event: streams.telephone_event, direction };
+        let (telephone_event, comfort_noise) = (streams.telephone_event, streams.comfort_noise);
+        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction };
         let mut body = write::body(&self.local, &streams.all, streams.ours, &audio);
         if self.sent.as_ref().is_some_and(|sent| *sent != body) {
             self.local.session_version += 1;

@@ -41,6 +41,7 @@ pub(super) fn agree(audio: &parse::Audio, local: IpAddr, preference: &[Codec]) -
         codec,
         payload_type,
         telephone_event: audio.telephone_event,
+        comfort_noise: audio.comfort_noise,
         // 0.0.0.0 says "send nothing to me" whatever the attribute says (RFC 3264 section 8.4).
         send: audio.direction.receives() && audio.remote.is_some(),
         receive: audio.direction.sends(),

@@ -31,6 +31,8 @@ pub(super) struct Audio {
     pub(super) codecs: Vec<(Codec, u8)>,
     /// Payload type of telephone-event/8000.
     pub(super) telephone_event: Option<u8>,
+    /// Payload type of CN/8000.
+    pub(super) comfort_noise: Option<u8>,
     /// As the peer sees it.
     pub(super) direction: Direction,
 }
@@ -85,15 +87,15 @@ fn audio(
     codecs: &[Codec],
 ) -> Result<Audio, SdpProblem> {
     transport(&media.proto)?;
-    let (ours, telephone_event, offered) = formats(media, codecs);
+    let Formats { ours, telephone_event, comfort_noise, offered } = formats(media, codecs);
     if ours.is_empty() {
-        return Err(SdpProblem::NoCommonCodec { offered });
+        return Err(SdpProblem::NoCommonCodec { offered: offered.join(" ") });
     }
     let connection = media.connections.first().or(session.connection.as_ref());
     let connection = connection.ok_or_else(|| SdpProblem::Malformed("no c= line for the audio stream".to_owned()))?;
     let remote = address(connection, local)?.map(|ip| SocketAddr::new(ip, media.port));
     let direction = direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
-    Ok(Audio { remote, port: media.port, codecs: ours, telephone_event, direction })
+    Ok(Audio { remote, port: media.port, codecs: ours, telephone_event, comfort_noise, direction })
 }
 
 fn transport(proto: &str) -> Result<(), SdpProblem> {
@@ -106,27 +108,39 @@ fn transport(proto: &str) -> Result<(), SdpProblem> {
     }
 }
 
-/// Which of our codecs the m-line has, its telephone-event, and the names of all it has.
-fn formats(media: &sdp_types::Media, codecs: &[Codec]) -> (Vec<(Codec, u8)>, Option<u8>, String) {
-    let (mut ours, mut telephone_event, mut offered) = (Vec::new(), None, Vec::new());
+/// What an m-line has.
+#[derive(Default)]
+struct Formats {
+    ours: Vec<(Codec, u8)>,
+    telephone_event: Option<u8>,
+    comfort_noise: Option<u8>,
+    /// Names of all its codecs.
+    offered: Vec<String>,
+}
+
+fn formats(media: &sdp_types::Media, codecs: &[Codec]) -> Formats {
+    let mut formats = Formats::default();
     for number in media.fmt.split_ascii_whitespace().take(MOST_FORMATS).filter_map(|format| format.parse::<u8>().ok()) {
         let Some(encoding) = (number < 128).then(|| encoding(media, number)).flatten() else { continue };
         let mut parts = encoding.split('/');
         let (name, rate) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("8000"));
         let mono = parts.next().is_none_or(|channels| channels.trim() == "1");
         if name.eq_ignore_ascii_case("telephone-event") {
-            if rate == "8000" && telephone_event.is_none() {
-                telephone_event = Some(number);
+            if rate == "8000" {
+                formats.telephone_event.get_or_insert(number);
             }
             continue;
         }
+        if name.eq_ignore_ascii_case("CN") && rate == "8000" {
+            formats.comfort_noise.get_or_insert(number);
+        }
         let codec = codecs.iter().find(|codec| codec.name().eq_ignore_ascii_case(name));
         if let Some(&codec) = codec.filter(|_| rate == "8000" && mono) {
-            ours.push((codec, number));
+            formats.ours.push((codec, number));
         }
-        offered.push(shown(name));
+        formats.offered.push(shown(name));
     }
-    (ours, telephone_event, offered.join(" "))
+    formats
 }
 
 /// Encoding of a payload type: its rtpmap, else the static table where it concerns us (RFC 3551 section 6).

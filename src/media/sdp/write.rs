@@ -9,6 +9,7 @@ pub(super) struct Audio<'a> {
     pub(super) proto: &'a str,
     pub(super) codecs: &'a [(Codec, u8)],
     pub(super) telephone_event: Option<u8>,
+    pub(super) comfort_noise: Option<u8>,
     pub(super) direction: Direction,
 }
 
@@ -35,12 +36,16 @@ pub(super) fn body(local: &LocalMedia, streams: &[Stream], chosen: usize, audio:
 fn write_audio(text: &mut String, port: u16, audio: &Audio<'_>) {
     // Writing into a String cannot fail.
     let _ = write!(text, "m=audio {port} {}", audio.proto);
-    for number in audio.codecs.iter().map(|(_, number)| *number).chain(audio.telephone_event) {
+    let numbers = audio.codecs.iter().map(|(_, number)| *number);
+    for number in numbers.chain(audio.comfort_noise).chain(audio.telephone_event) {
         let _ = write!(text, " {number}");
     }
     text.push_str("\r\n");
     for (codec, number) in audio.codecs {
         let _ = write!(text, "a=rtpmap:{number} {}/8000\r\n", codec.name());
+    }
+    if let Some(number) = audio.comfort_noise {
+        let _ = write!(text, "a=rtpmap:{number} CN/8000\r\n");
     }
     if let Some(number) = audio.telephone_event {
         let _ = write!(text, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-16\r\n");

@@ -46,9 +46,9 @@ pub struct MediaSettings {
     pub port_rest: Duration,
     /// Threads; without it a quarter of the cores, at least one.
     pub workers: Option<NonZeroUsize>,
-    /// Delay of the jitter buffer (`media.jitter_buffer.min`).
-    pub jitter_depth: Duration,
-    /// The most it may grow to after a stall (`media.jitter_buffer.max`).
+    /// Least delay of the jitter buffer (`media.jitter_buffer.min`).
+    pub jitter_least: Duration,
+    /// Its greatest delay (`media.jitter_buffer.max`).
     pub jitter_longest: Duration,
     /// What recordings are sealed with; without it they are plain WAV.
     pub recording_key: Option<RecordingKey>,
@@ -62,7 +62,7 @@ impl Default for MediaSettings {
             port_range: 20_000..=29_999,
             port_rest: Duration::from_secs(2),
             workers: None,
-            jitter_depth: session.depth,
+            jitter_least: session.least,
             jitter_longest: session.longest,
             recording_key: None,
         }
@@ -170,7 +170,7 @@ impl MediaPlane {
         negotiated: Option<Negotiated>,
     ) -> Result<MediaHandle, MediaPlaneError> {
         let settings = Settings {
-            depth: self.settings.jitter_depth,
+            least: self.settings.jitter_least,
             longest: self.settings.jitter_longest,
             rtp_timeout: options.rtp_timeout,
             chunk: options.speech_chunk,
