@@ -39,6 +39,7 @@ fn main() {
                 comfort_noise: None,
                 send: true,
                 receive: true,
+                srtp: None,
             };
             let MediaHandle { control, events, .. } =
                 plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();

@@ -119,7 +119,6 @@ fn all_problems_are_told_at_once_each_with_its_path_and_what_would_be_right() {
 #[test]
 fn what_a_later_version_brings_is_refused_when_demanded_and_noted_when_it_is_the_default() {
     for (text, path) in [
-        ("[media]\nsrtp = \"required\"", "media.srtp"),
         ("[media]\ncodecs = [\"G722\"]", "media.codecs"),
         ("[sip]\nlisten = [\"tls:0.0.0.0:5061\"]", "sip.listen"),
         ("[sip.digest]\nrealm = \"r\"\nusername = \"u\"\npassword = \"p\"", "sip.digest"),
@@ -131,11 +130,19 @@ fn what_a_later_version_brings_is_refused_when_demanded_and_noted_when_it_is_the
         assert_eq!(told, [(path, "not available yet")], "{text}");
     }
     let notices = Config::default().notices();
-    for path in ["media.codecs", "media.srtp", "sip.allow_from"] {
+    for path in ["media.codecs", "sip.allow_from"] {
         assert!(notices.iter().any(|notice| notice.path == path), "{path}");
     }
     let quiet = load("[sip]\nallow_from = [\"203.0.113.0/24\"]\n[media]\nsrtp = \"off\"\ncodecs = [\"PCMU\"]", &[]);
     assert_eq!(quiet.unwrap().notices(), []);
+}
+
+#[test]
+fn required_srtp_needs_a_way_for_its_keys() {
+    let alone = load("[media]\nsrtp = \"required\"", &[]).unwrap_err().to_string();
+    assert!(alone.starts_with("media.srtp") && alone.contains("srtp_without_tls"), "{alone}");
+    let without_tls = load("[media]\nsrtp = \"required\"\nsrtp_without_tls = true", &[]).unwrap();
+    assert!(without_tls.notices().iter().any(|notice| notice.path == "media.srtp_without_tls"));
 }
 
 #[test]

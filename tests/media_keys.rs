@@ -21,6 +21,7 @@ fn agreement(remote: &str, codec: Codec, telephone_event: Option<u8>) -> Input<'
         comfort_noise: None,
         send: true,
         receive: true,
+        srtp: None,
     })
 }
 

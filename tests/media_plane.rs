@@ -163,6 +163,7 @@ async fn a_call_over_ipv6_has_rtp_over_ipv6_on_a_plane_for_any_address() {
         comfort_noise: None,
         send: true,
         receive: true,
+        srtp: None,
     };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     peer.send_to(&[&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 160]].concat(), there).unwrap();
@@ -187,6 +188,7 @@ async fn garbage_strangers_and_floods_on_the_port_leave_the_call_as_it_is() {
         comfort_noise: None,
         send: true,
         receive: true,
+        srtp: None,
     };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     let stranger = UdpSocket::bind((HERE, 0)).unwrap();

@@ -50,6 +50,7 @@ fn the_usual_offer_of_a_trunk_is_answered_line_by_line() {
         comfort_noise: None,
         send: true,
         receive: true,
+        srtp: None,
     };
     assert_eq!(agreed, wanted);
 }
@@ -249,8 +250,8 @@ fn what_cannot_be_agreed_is_refused_with_the_code_and_the_reason() {
             "G729 G722",
         ),
         ("PCMU at another rate", plain("m=audio 4000 RTP/AVP 96\na=rtpmap:96 PCMU/16000\n"), 488, 305, "PCMU"),
-        ("SRTP only", plain(srtp), 488, 302, "media.srtp not available yet"),
-        ("DTLS", plain("m=audio 4000 UDP/TLS/RTP/SAVPF 0\n"), 488, 302, "media.srtp not available yet"),
+        ("SRTP only", plain(srtp), 488, 302, "media.srtp is off"),
+        ("DTLS", plain("m=audio 4000 UDP/TLS/RTP/SAVPF 0\n"), 488, 302, "DTLS-SRTP offered"),
         (
             "a host name",
             body("c=IN IP4 media.example.com\n", "m=audio 4000 RTP/AVP 0\n"),

@@ -27,6 +27,7 @@ fn agreement() -> Negotiated {
         comfort_noise: None,
         send: true,
         receive: true,
+        srtp: None,
     }
 }
 

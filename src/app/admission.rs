@@ -6,9 +6,11 @@ use super::tenants::{Tenant, Tenants};
 use crate::base::{CallId, Fault, SessionKey};
 use crate::call::output::TurnTimes;
 use crate::call::{Call, CallFacts, Invite, LegCommand, Negotiation, Refusal};
-use crate::media::sdp::{Codec, Exchange, LocalMedia, Negotiated, SdpProblem};
+use crate::media::sdp::{Codec, Encryption, Exchange, LocalMedia, Negotiated, Privacy, SdpProblem};
+use crate::media::srtp::KeySource;
 use crate::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaPlaneError};
 use crate::net::sip::Incoming;
+use crate::sip::Transport;
 use crate::store::{CallRecord, Store};
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,6 +28,9 @@ pub(super) struct Reception {
     pub(super) registry: Registry,
     pub(super) tracker: TaskTracker,
     pub(super) codecs: Vec<Codec>,
+    pub(super) encryption: Encryption,
+    /// Whether keys of SRTP may be exchanged in plain text.
+    pub(super) srtp_without_tls: bool,
     pub(super) public_address: Option<IpAddr>,
     pub(super) rtp_timeout: Duration,
     pub(super) inband_dtmf: bool,
@@ -55,7 +60,7 @@ enum NotNow {
 impl Reception {
     /// Takes one INVITE to the end of its call.
     pub(super) async fn receive(self: Arc<Self>, incoming: Incoming) {
-        match self.admit(&incoming.invite, incoming.local_ip) {
+        match self.admit(&incoming.invite, incoming.local_ip, incoming.transport) {
             Ok((tenant, key, media, negotiation)) => self.run(incoming, tenant, key, media, negotiation).await,
             Err(why) => {
                 tracing::warn!(event = "invite_refused", reason = why.label(), "{why}");
@@ -68,11 +73,15 @@ impl Reception {
         &self,
         invite: &Invite,
         local_ip: IpAddr,
+        transport: Transport,
     ) -> Result<(Arc<Tenant>, SessionKey, MediaHandle, Box<Sdp>), NotNow> {
         let tenant = self.tenants.find(&invite.called_number).ok_or(NotNow::UnknownNumber)?;
-        let mut random = [0; 20];
-        getrandom::fill(&mut random).map_err(|_| NotNow::NoRandom)?;
-        let key = SessionKey::from_random(random);
+        let key = SessionKey::from_random(random()?);
+        let privacy = Privacy {
+            encryption: self.encryption,
+            exposed: transport != Transport::Tls && !self.srtp_without_tls,
+            keys: KeySource::new(random()?),
+        };
         let (address, bound) = addresses(self.public_address, self.plane.bind_address(), local_ip)?;
         let port = self.plane.reserve_at(bound).ok_or(NotNow::NoPort)?;
         let local = LocalMedia {
@@ -94,7 +103,7 @@ impl Reception {
             signalling: invite.source.map(|source| source.ip().to_canonical()),
         };
         let media = self.plane.open(port, options, None)?;
-        Ok((tenant, key, media, Box::new(Sdp(Exchange::new(local, self.codecs.clone())))))
+        Ok((tenant, key, media, Box::new(Sdp(Exchange::new(local, self.codecs.clone()).with(privacy)))))
     }
 
     async fn run(&self, incoming: Incoming, tenant: Arc<Tenant>, key: SessionKey, media: MediaHandle, sdp: Box<Sdp>) {
@@ -180,6 +189,12 @@ impl NotNow {
         }
         LegCommand::Reject { code, reason: String::new(), headers }
     }
+}
+
+fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], NotNow> {
+    let mut random = [0; LENGTH];
+    getrandom::fill(&mut random).map_err(|_| NotNow::NoRandom)?;
+    Ok(random)
 }
 
 /// The address that our SDP names, and the one that RTP is bound to.

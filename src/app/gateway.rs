@@ -8,7 +8,7 @@ use super::tenants::Tenants;
 use crate::call::input::EndNow;
 use crate::call::output::TurnTimes;
 use crate::config::{self, Config};
-use crate::media::sdp::Codec;
+use crate::media::sdp::{Codec, Encryption};
 use crate::net::media::{MediaPlane, MediaSettings, RecordingKey};
 use crate::net::ports;
 use crate::net::sip::{self as net_sip, SipHandle};
@@ -177,6 +177,8 @@ impl Gateway {
             registry: shared.registry.clone(),
             tracker: calls.clone(),
             codecs: codecs(&config),
+            encryption: encryption(config.media.srtp),
+            srtp_without_tls: config.media.srtp_without_tls,
             public_address: config.sip.public_address,
             rtp_timeout: config.media.rtp_timeout,
             inband_dtmf: config.media.inband_dtmf,
@@ -337,6 +339,14 @@ fn codecs(config: &Config) -> Vec<Codec> {
         config::Codec::G722 => None,
     };
     config.media.codecs.iter().filter_map(known).collect()
+}
+
+const fn encryption(srtp: config::Srtp) -> Encryption {
+    match srtp {
+        config::Srtp::Off => Encryption::Off,
+        config::Srtp::Optional => Encryption::Optional,
+        config::Srtp::Required => Encryption::Required,
+    }
 }
 
 fn warn(config: &Config) {

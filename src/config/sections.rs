@@ -103,6 +103,8 @@ settings! {
         };
         /// Encryption of RTP. Default optional.
         srtp: Srtp = Srtp::Optional;
+        /// Whether its keys may be exchanged by SIP over UDP and TCP. Default false.
+        srtp_without_tls: bool = false;
         /// A call without any RTP for so long ends by the error path, 1 s to 1 h. Default 30 s.
         rtp_timeout: Duration = Duration::from_secs(30), between(seconds(1), seconds(3600));
         /// Delay of the jitter buffer.

@@ -50,8 +50,12 @@ pub(super) fn config(config: &Config, problems: &mut Vec<Problem>) {
     if config.media.codecs.iter().all(|codec| *codec == Codec::G722) {
         wrong("media.codecs", "not available yet: G722; name \"PCMU\" or \"PCMA\" too".to_owned());
     }
-    if config.media.srtp == Srtp::Required {
-        wrong("media.srtp", "not available yet: \"required\"; use \"optional\" or \"off\"".to_owned());
+    let over_tls = config.sip.listen.iter().any(|listen| listen.transport == Transport::Tls);
+    if config.media.srtp == Srtp::Required && !over_tls && !config.media.srtp_without_tls {
+        wrong(
+            "media.srtp",
+            "\"required\" refuses every call here: keys come over TLS only, and sip.listen has no tls: socket; add one, or set media.srtp_without_tls = true where the path is private".to_owned(),
+        );
     }
     if config.media.jitter_buffer.min > config.media.jitter_buffer.max {
         wrong("media.jitter_buffer", "min must not be greater than max".to_owned());
@@ -176,10 +180,10 @@ pub(super) fn notices(config: &Config) -> Vec<Problem> {
     if config.media.codecs.contains(&Codec::G722) {
         note("media.codecs", "not available yet: G722 is not offered; PCMU and PCMA are".to_owned());
     }
-    if config.media.srtp == Srtp::Optional {
+    if config.media.srtp_without_tls && config.media.srtp != Srtp::Off {
         note(
-            "media.srtp",
-            "not available yet: RTP is not encrypted, an offer of RTP/SAVP alone is declined".to_owned(),
+            "media.srtp_without_tls",
+            "keys of SRTP cross the network in plain text on calls over udp: and tcp:".to_owned(),
         );
     }
     if config.webhook.url.is_none() && config.webhook.secret.is_some() {

@@ -18,6 +18,7 @@ pub mod sdp;
 pub mod session;
 mod source;
 mod splice;
+pub mod srtp;
 pub mod telephone_event;
 
 pub use contract::{Event, Input, Output, Settings};

@@ -38,12 +38,16 @@ pub struct Dropped {
     pub duplicate: u64,
     /// More than a peer may send.
     pub flood: u64,
+    /// Not made with the agreed key (SRTP).
+    pub forged: u64,
+    /// Seen before under the agreed key, or too old to tell (SRTP).
+    pub replayed: u64,
 }
 
 impl Dropped {
     /// Each reason as its label with its count.
     #[must_use]
-    pub const fn by_reason(&self) -> [(&'static str, u64); 6] {
+    pub const fn by_reason(&self) -> [(&'static str, u64); 8] {
         [
             ("stranger", self.stranger),
             ("not_rtp", self.not_rtp),
@@ -51,6 +55,8 @@ impl Dropped {
             ("late", self.late),
             ("duplicate", self.duplicate),
             ("flood", self.flood),
+            ("forged", self.forged),
+            ("replayed", self.replayed),
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! RTP packets (RFC 3550 section 5.1): a view of one that came in, and the writing of ours. Neither allocates.
 
 use super::keypad::Pressed;
+use super::srtp::LONGEST_TAG;
 use crate::audio::FRAME;
 use rtc_rtp::header::Header;
 use rtc_shared::marshal::{Marshal as _, Unmarshal as _};
@@ -26,19 +27,10 @@ impl<'a> Packet<'a> {
     /// Reads a datagram; `None` when it is no RTP packet of version 2.
     #[must_use]
     pub fn read(datagram: &'a [u8]) -> Option<Self> {
-        let (fixed, rest) = datagram.split_first_chunk::<FIXED>()?;
+        let header = header_length(datagram)?;
+        let (fixed, _) = datagram.split_first_chunk::<FIXED>()?;
         let [flags, ..] = *fixed;
-        if flags >> 6 != VERSION {
-            return None;
-        }
-        // Contributing sources and extensions mean nothing to us: they are stepped over and hidden from the library, which
-        // would allocate for them.
-        let mut rest = rest.get(4 * usize::from(flags & 0x0F)..)?;
-        if flags & EXTENSION != 0 {
-            let (profile_and_words, after) = rest.split_first_chunk::<4>()?;
-            let [_, _, high, low] = *profile_and_words;
-            rest = after.get(4 * usize::from(u16::from_be_bytes([high, low]))..)?;
-        }
+        let rest = datagram.get(header..)?;
         let payload = match rest.split_last() {
             _ if flags & PADDING == 0 => rest,
             Some((&padding, _)) if padding > 0 => rest.get(..rest.len().checked_sub(usize::from(padding))?)?,
@@ -60,6 +52,28 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Bytes before the payload, which SRTP leaves readable; `None` when it is no RTP packet of version 2. Contributing sources and
+/// extensions mean nothing to us: they are stepped over and hidden from the library, which would allocate for them.
+#[must_use]
+pub fn header_length(datagram: &[u8]) -> Option<usize> {
+    let &flags = datagram.first()?;
+    if flags >> 6 != VERSION {
+        return None;
+    }
+    let mut length = FIXED + 4 * usize::from(flags & 0x0F);
+    if flags & EXTENSION != 0 {
+        let (&[_, _, high, low], _) = datagram.get(length..)?.split_first_chunk::<4>()?;
+        length += 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
+    }
+    (length <= datagram.len()).then_some(length)
+}
+
+/// Sequence number and source, of a packet that is long enough to have them.
+pub(super) fn sequence_and_source(datagram: &[u8]) -> Option<(u16, u32)> {
+    let &[_, _, high, low, _, _, _, _, ref ssrc @ ..] = datagram.first_chunk::<FIXED>()?;
+    Some((u16::from_be_bytes([high, low]), u32::from_be_bytes(*ssrc)))
+}
+
 /// A packet that goes out, in place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Datagram {
@@ -72,6 +86,14 @@ impl Datagram {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Has `protect` lengthen the packet in place: it gets the room and how much of it is the packet, and gives the new length.
+    /// False where it gives none.
+    pub(super) fn seal(&mut self, protect: impl FnOnce(&mut [u8], usize) -> Option<usize>) -> bool {
+        let length = protect(&mut self.bytes, self.length);
+        self.length = length.unwrap_or(0);
+        length.is_some()
     }
 }
 
@@ -101,6 +123,14 @@ impl Numbering {
     /// Time that passes without a packet: the timestamp goes on, and the packet after it is marked (RFC 3551 section 4.1).
     pub fn pause(&mut self, samples: u32) {
         self.timestamp = self.timestamp.wrapping_add(samples);
+        self.marker = true;
+    }
+
+    /// Begins anew as another source, for a stream under another key: no two peers count rollovers over that alike. The sequence
+    /// number begins in the lower half: far from its rollover, about which a peer could be wrong (RFC 3711 section 3.3.1).
+    pub fn renew(&mut self) {
+        self.ssrc = self.ssrc.wrapping_add(ANOTHER);
+        self.sequence &= EARLY;
         self.marker = true;
     }
 
@@ -147,11 +177,15 @@ impl Numbering {
     }
 }
 
-const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 2;
 const PADDING: u8 = 0x20;
 const EXTENSION: u8 = 0x10;
 const FIXED: usize = 12;
-const LONGEST: usize = FIXED + FRAME;
+const LONGEST: usize = FIXED + FRAME + LONGEST_TAG;
+/// The lower half of all sequence numbers.
+const EARLY: u16 = 0x7FFF;
+/// Odd: every step leads to another source.
+const ANOTHER: u32 = 0x9E37_79B9;
 /// Samples of a frame, in the width of a timestamp.
 pub const SAMPLES: u32 = 160;
 

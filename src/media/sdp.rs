@@ -1,5 +1,6 @@
 //! Offer and answer (RFC 3264, RFC 8866): from a peer's body to what was agreed, and our own bodies.
 
+mod crypto;
 mod exchange;
 mod offer;
 mod parse;
@@ -8,6 +9,7 @@ mod write;
 pub use exchange::Exchange;
 pub use offer::{accept_answer, answer, offer};
 
+use super::srtp::{KeySource, Srtp};
 use crate::audio::Law;
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
@@ -67,6 +69,8 @@ pub struct Negotiated {
     pub send: bool,
     /// Whether the peer sends.
     pub receive: bool,
+    /// Suite and keys; without them RTP is plain.
+    pub srtp: Option<Srtp>,
 }
 
 /// Our side of the media, as it is written into our body.
@@ -80,6 +84,29 @@ pub struct LocalMedia {
     pub session_id: u64,
     /// `sess-version` of `o=`: one more with each body that differs.
     pub session_version: u64,
+}
+
+/// Whether RTP is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// Never.
+    #[default]
+    Off,
+    /// Where the peer can.
+    Optional,
+    /// Always: without it there is no agreement.
+    Required,
+}
+
+/// On which terms a call uses SRTP.
+#[derive(Clone, Debug)]
+pub struct Privacy {
+    /// Whether it does.
+    pub encryption: Encryption,
+    /// Whether others may read the keys on their way: the signalling is in plain text, and nobody has said that this will do.
+    pub exposed: bool,
+    /// Our keys.
+    pub keys: KeySource,
 }
 
 /// Why a body was not agreed to. `code` tells the SIP status, `warning` the code of the Warning header.

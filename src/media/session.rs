@@ -12,15 +12,16 @@ use super::keypad::{Key, Keypad, Way};
 use super::latch::Latch;
 use super::prompts::{Progress, Prompts};
 use super::reception::{Order, Statistics};
-use super::rtp::{Numbering, Packet, SAMPLES};
+use super::rtp::{Datagram, Numbering, Packet, SAMPLES};
 use super::sdp::Negotiated;
 use super::source::Source;
+use super::srtp::{Refused, Rekeyed, Secured, Srtp};
 use super::telephone_event::Keys;
 use crate::audio::{FRAME, Law, Voice};
 use crate::base::{Now, PlayId, Recording};
 use bytes::BytesMut;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The session.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Session {
     allowance: u64,
     chunk: BytesMut,
     counts: Statistics,
+    /// Where SRTP was agreed.
+    secured: Option<Box<Secured>>,
     closed: bool,
 }
 
@@ -101,6 +104,7 @@ impl Session {
             allowance: BURST,
             chunk: BytesMut::new(),
             counts: Statistics::default(),
+            secured: None,
             closed: false,
         }
     }
@@ -147,6 +151,7 @@ impl Session {
     }
 
     fn agree(&mut self, now: Instant, media: Negotiated) {
+        self.secure(media.srtp.as_ref());
         let law = media.codec.law();
         match &mut self.agreed {
             None => {
@@ -175,6 +180,23 @@ impl Session {
         }
     }
 
+    fn secure(&mut self, agreed: Option<&Srtp>) {
+        let Some(agreed) = agreed else {
+            self.secured = None;
+            return;
+        };
+        let rekeyed = match &mut self.secured {
+            Some(secured) => secured.rekey(agreed),
+            None => {
+                self.secured = Some(Box::new(Secured::new(agreed.clone())));
+                if self.counts.packets_out > 0 { Rekeyed::Changed } else { Rekeyed::Kept }
+            }
+        };
+        if rekeyed == Rekeyed::Changed {
+            self.numbering.renew();
+        }
+    }
+
     fn stop(&mut self, now: Instant, out: &mut Vec<Output>) {
         let last_voiced = self.last_voiced;
         self.prompts.stop(|progress| out.push(Output::Event(event(progress, now, last_voiced))));
@@ -190,6 +212,22 @@ impl Session {
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        let Some(secured) = &mut self.secured else { return self.packet(now, from, bytes, out) };
+        // Nothing is believed, not even where it comes from, before it is authentic.
+        let mut room = [0; LONGEST_SECURED];
+        let refused = match secured.open(bytes, &mut room) {
+            Ok(packet) => return self.packet(now, from, packet, out),
+            Err(refused) => refused,
+        };
+        let dropped = &mut self.counts.dropped;
+        *match refused {
+            Refused::Malformed => &mut dropped.not_rtp,
+            Refused::Forged => &mut dropped.forged,
+            Refused::Replayed => &mut dropped.replayed,
+        } += 1;
+    }
+
+    fn packet(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
         let dropped = &mut self.counts.dropped;
         let Some(agreed) = &mut self.agreed else {
             dropped.stranger += 1;
@@ -326,8 +364,8 @@ impl Session {
                 }
                 _ => self.numbering.packet(agreed.media.payload_type, &assistant),
             };
-            out.push(Output::Send { to: agreed.latch.target(), datagram, late });
-            self.counts.packets_out += 1;
+            let to = agreed.latch.target();
+            out.extend(self.send(to, datagram, late));
         } else if send && agreed.media.send {
             let (to, payload_type, last_voiced) = (agreed.latch.target(), agreed.media.payload_type, self.last_voiced);
             let at = out.len();
@@ -335,8 +373,9 @@ impl Session {
                 .fill(law, &mut assistant, |progress| out.push(Output::Event(event(progress, now, last_voiced))));
             let datagram = self.numbering.packet(payload_type, &assistant);
             // The packet goes before what is told of it.
-            out.insert(at, Output::Send { to, datagram, late });
-            self.counts.packets_out += 1;
+            if let Some(send) = self.send(to, datagram, late) {
+                out.insert(at, send);
+            }
         } else {
             self.counts.skipped += u64::from(!send);
             self.numbering.pause(SAMPLES);
@@ -349,6 +388,17 @@ impl Session {
             }
             out.push(Output::Recorded { caller, assistant });
         }
+    }
+
+    /// A packet as it goes out; none where it was to be encrypted and could not be.
+    fn send(&mut self, to: SocketAddr, mut datagram: Datagram, late: Duration) -> Option<Output> {
+        if let Some(secured) = &mut self.secured
+            && !secured.seal(&mut datagram)
+        {
+            return None;
+        }
+        self.counts.packets_out += 1;
+        Some(Output::Send { to, datagram, late })
     }
 
     fn hear(&mut self, caller: &[u8; FRAME], out: &mut Vec<Output>) {
@@ -389,5 +439,7 @@ const MOST_SLOTS: u128 = 50;
 const PER_SLOT: u64 = 8;
 /// Packets that may come at once after a stall.
 const BURST: u64 = 64;
+/// No packet that is of use is longer: the longest of sound, with all that may lie around it.
+const LONGEST_SECURED: usize = 2048;
 /// Frames of the longest chunk: 1 s.
 const MOST_FRAMES: u128 = 50;

@@ -34,6 +34,7 @@ impl Words {
             comfort_noise: None,
             send,
             receive,
+            srtp: None,
         })
     }
 }

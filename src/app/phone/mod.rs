@@ -11,7 +11,8 @@ use crate::audio::Law;
 use crate::base::{PlayId, Tone};
 use crate::call::{LegCommand, MediaEvent};
 use crate::media::Statistics;
-use crate::media::sdp::{Codec, Exchange, LocalMedia, SdpProblem};
+use crate::media::sdp::{Codec, Encryption, Exchange, LocalMedia, Privacy, SdpProblem};
+use crate::media::srtp::KeySource;
 use crate::net::media::{MediaControl, MediaHandle, MediaOptions, MediaPlane, MediaPlaneError, MediaSettings};
 use crate::net::sip::{self as net_sip, Listen, OutLeg, SipError, SipHandle};
 use crate::sip::message::Uri;
@@ -48,6 +49,9 @@ pub enum PhoneError {
     /// No RTP port.
     #[error("no RTP port is free")]
     NoPort,
+    /// No keys for SRTP.
+    #[error("no random numbers from the operating system: {0}")]
+    NoRandom(#[from] getrandom::Error),
 }
 
 /// A phone with its own sockets, at the address from which its peer can be reached.
@@ -71,6 +75,8 @@ pub struct Placing {
     pub transport: Option<Transport>,
     /// Codecs in order of preference; empty offers all.
     pub codecs: Vec<Codec>,
+    /// Whether sound is encrypted. The keys go by whatever transport the call takes.
+    pub encryption: Encryption,
     /// INVITE without an offer: the peer makes it, and our ACK answers.
     pub late_offer: bool,
     /// Extra headers, in order.
@@ -193,7 +199,10 @@ impl Phone {
         };
         let MediaHandle { control, events, audio } = self.plane.open(port, options, None)?;
         let codecs = if placing.codecs.is_empty() { CODECS.to_vec() } else { placing.codecs };
-        let mut exchange = Exchange::new(local, codecs);
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let privacy = Privacy { encryption: placing.encryption, exposed: false, keys: KeySource::new(seed) };
+        let mut exchange = Exchange::new(local, codecs).with(privacy);
         let sdp = if placing.late_offer { Bytes::new() } else { exchange.offer() };
         let dial = Dial { uri: placing.uri, from: placing.from, headers: placing.headers, sdp };
         let leg = self.sip.dial(dial, placing.transport).await?;

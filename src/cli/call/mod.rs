@@ -9,7 +9,7 @@ use super::terminal::{complain, note, say};
 use crate::app::log;
 use crate::app::phone::{Phone, Placing, Transport};
 use crate::audio::wav;
-use crate::media::sdp::Codec;
+use crate::media::sdp::{Codec, Encryption};
 use outcome::Outcome;
 use serde_json::json;
 use std::path::PathBuf;
@@ -49,6 +49,9 @@ pub(super) struct Call {
     /// A codec to offer, PCMU or PCMA; may be given several times, the preferred one first. Without it both are offered
     #[arg(long = "codec", value_name = "CODEC", value_parser = values::codec, help_heading = "Signalling")]
     codecs: Vec<Codec>,
+    /// Encrypt the sound: off, optional (RTP/AVP with a=crypto) or required (RTP/SAVP). The keys go by the transport of the call
+    #[arg(long, value_name = "HOW", default_value = "off", value_parser = values::srtp, help_heading = "Signalling")]
+    srtp: Encryption,
     /// Send the INVITE without an offer: the gateway makes it in its 200, and our ACK answers
     #[arg(long, help_heading = "Signalling")]
     late_offer: bool,
@@ -116,6 +119,7 @@ async fn place(call: &Call) -> Result<Outcome, String> {
         from: call.from.clone().unwrap_or_default(),
         transport: call.transport,
         codecs: call.codecs.clone(),
+        encryption: call.srtp,
         late_offer: call.late_offer,
         headers,
         record: call.record.clone(),

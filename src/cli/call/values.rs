@@ -1,7 +1,7 @@
 //! What the options of `call` may say.
 
 use crate::app::phone::Transport;
-use crate::media::sdp::Codec;
+use crate::media::sdp::{Codec, Encryption};
 use std::time::Duration;
 
 pub(super) fn header(text: &str) -> Result<(String, String), String> {
@@ -35,6 +35,15 @@ pub(super) fn codec(text: &str) -> Result<Codec, String> {
         .into_iter()
         .find(|codec| codec.name().eq_ignore_ascii_case(text))
         .ok_or_else(|| "PCMU and PCMA are".to_owned())
+}
+
+pub(super) fn srtp(text: &str) -> Result<Encryption, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(Encryption::Off),
+        "optional" => Ok(Encryption::Optional),
+        "required" => Ok(Encryption::Required),
+        _ => Err("off, optional and required are".to_owned()),
+    }
 }
 
 /// A length of time with its unit; seconds without one.
@@ -81,5 +90,7 @@ mod tests {
         }
         assert_eq!((transport("TCP"), codec("pcma")), (Ok(Transport::Tcp), Ok(Codec::Pcma)));
         assert!(transport("sctp").is_err() && codec("G729").is_err());
+        assert_eq!(srtp("Required"), Ok(Encryption::Required));
+        assert!(srtp("maybe").is_err());
     }
 }

@@ -1,9 +1,11 @@
 //! All offers and answers of one call (RFC 3264 section 8): what is offered again has the same streams, in the same places, with the
 //! same numbers, and `o=` counts the bodies that differ.
 
+use super::crypto::{Choice, Crypto, OFFERED};
 use super::offer::agree;
-use super::parse::{self, Stream};
-use super::{Codec, Direction, LocalMedia, Negotiated, SdpProblem, write};
+use super::parse::{self, Ours, Stream};
+use super::{Codec, Direction, Encryption, LocalMedia, Negotiated, Privacy, SdpProblem, write};
+use crate::media::srtp::{KeySource, Srtp, Suite};
 use bytes::Bytes;
 
 /// Our side of a call's offers and answers.
@@ -12,6 +14,7 @@ pub struct Exchange {
     local: LocalMedia,
     /// In order of our preference.
     codecs: Vec<Codec>,
+    privacy: Privacy,
     agreed: Option<Streams>,
     /// Our offer, until its answer comes.
     offered: Option<Streams>,
@@ -29,13 +32,24 @@ struct Streams {
     telephone_event: Option<u8>,
     /// Of the peer's offer: we do not ask for pauses ourselves.
     comfort_noise: Option<u8>,
+    /// Our `a=crypto` lines.
+    crypto: Vec<Crypto>,
+    /// What came of them.
+    srtp: Option<Srtp>,
 }
 
 impl Exchange {
-    /// Nothing said yet. `local` is what the first body says.
+    /// Nothing said yet, and nothing encrypted. `local` is what the first body says.
     #[must_use]
-    pub const fn new(local: LocalMedia, codecs: Vec<Codec>) -> Self {
-        Self { local, codecs, agreed: None, offered: None, sent: None }
+    pub fn new(local: LocalMedia, codecs: Vec<Codec>) -> Self {
+        let privacy = Privacy { encryption: Encryption::Off, exposed: true, keys: KeySource::new([0; 32]) };
+        Self { local, codecs, privacy, agreed: None, offered: None, sent: None }
+    }
+
+    /// The same on these terms of encryption.
+    #[must_use]
+    pub fn with(self, privacy: Privacy) -> Self {
+        Self { privacy, ..self }
     }
 
     /// Answers an offer of the peer with the first of our codecs that it has.
@@ -43,12 +57,19 @@ impl Exchange {
     /// # Errors
     /// A [`SdpProblem`] with the SIP status to refuse with; all stays as it was.
     pub fn answer(&mut self, offer: &[u8]) -> Result<(Bytes, Negotiated), SdpProblem> {
-        let read = parse::body(offer, self.local.address, &self.codecs, None)?;
-        let agreed = agree(&read.audio, self.local.address, &self.codecs)?;
+        let read = parse::body(offer, &self.ours(), None)?;
+        let mut agreed = agree(&read.audio, self.local.address, &self.codecs)?;
         let mut numbers = read.audio.codecs;
         put_first(&mut numbers, agreed.codec);
         let (telephone_event, comfort_noise) = (agreed.telephone_event, agreed.comfort_noise);
-        let streams = Streams { all: read.streams, ours: read.chosen, numbers, telephone_event, comfort_noise };
+        let mut crypto = Vec::new();
+        if let Choice::Encrypted(theirs) = read.audio.crypto {
+            let ours = self.answer_crypto(&theirs)?;
+            agreed.srtp = Some(srtp(&ours, theirs));
+            crypto.push(ours);
+        }
+        let (all, ours, srtp) = (read.streams, read.chosen, agreed.srtp.clone());
+        let streams = Streams { all, ours, numbers, telephone_event, comfort_noise, crypto, srtp };
         let direction = Direction::new(agreed.send, agreed.receive);
         let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], direction);
         self.agreed = Some(streams);
@@ -66,7 +87,14 @@ impl Exchange {
     }
 
     fn propose(&mut self, direction: Direction) -> Bytes {
-        let streams = self.agreed.as_ref().map_or_else(|| self.first(), |agreed| self.again(agreed));
+        let streams = match self.agreed.take() {
+            None => self.first(),
+            Some(agreed) => {
+                let again = self.again(&agreed);
+                self.agreed = Some(agreed);
+                again
+            }
+        };
         let body = self.write(&streams, &streams.numbers, direction);
         self.offered = Some(streams);
         body
@@ -77,8 +105,11 @@ impl Exchange {
     /// # Errors
     /// A [`SdpProblem`]; all stays as it was before the offer.
     pub fn accept(&mut self, answer: &[u8]) -> Result<Negotiated, SdpProblem> {
-        let mut streams = self.offered.take().or_else(|| self.agreed.clone()).unwrap_or_else(|| self.first());
-        let read = parse::body(answer, self.local.address, &self.codecs, Some(streams.ours))?;
+        let mut streams = match self.offered.take().or_else(|| self.agreed.clone()) {
+            Some(streams) => streams,
+            None => self.first(),
+        };
+        let read = parse::body(answer, &self.ours(), Some(streams.ours))?;
         let peers_order: Vec<Codec> = read.audio.codecs.iter().map(|(codec, _)| *codec).collect();
         let mut agreed = agree(&read.audio, self.local.address, &peers_order)?;
         // What comes to us bears the numbers of our offer (RFC 3264 section 5.1).
@@ -88,13 +119,52 @@ impl Exchange {
         agreed.telephone_event = agreed.telephone_event.and(streams.telephone_event);
         agreed.comfort_noise = agreed.comfort_noise.and(streams.comfort_noise);
         put_first(&mut streams.numbers, agreed.codec);
+        streams.crypto = match read.audio.crypto {
+            Choice::Plain => Vec::new(),
+            // The peer encrypts, and we could not read it.
+            Choice::Unusable(why) => return Err(SdpProblem::Transport(why)),
+            Choice::Encrypted(theirs) => {
+                let offered = |ours: &Crypto| ours.tag == theirs.tag && ours.suite == theirs.suite;
+                let ours = streams.crypto.into_iter().find(offered).ok_or_else(|| {
+                    SdpProblem::Transport("the a=crypto line of the answer is none of the offer's".to_owned())
+                })?;
+                agreed.srtp = Some(srtp(&ours, theirs));
+                vec![ours]
+            }
+        };
+        streams.srtp.clone_from(&agreed.srtp);
         self.agreed = Some(streams);
         Ok(agreed)
     }
 
-    fn first(&self) -> Streams {
+    /// What the peer's bodies are read by.
+    fn ours(&self) -> Ours<'_> {
+        Ours { local: self.local.address, codecs: &self.codecs, privacy: &self.privacy }
+    }
+
+    fn first(&mut self) -> Streams {
         let numbers = self.codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
-        Streams { all: Vec::new(), ours: 0, numbers, telephone_event: Some(TELEPHONE_EVENT), comfort_noise: None }
+        let encrypted = self.privacy.encryption != Encryption::Off && !self.privacy.exposed;
+        let suites: &[Suite] = if encrypted { &OFFERED } else { &[] };
+        let crypto = (1..)
+            .zip(suites)
+            .filter_map(|(tag, suite)| Some(Crypto { tag, suite: *suite, key: self.privacy.keys.key(*suite)?, mki: 0 }))
+            .collect();
+        let (telephone_event, comfort_noise) = (Some(TELEPHONE_EVENT), None);
+        Streams { all: Vec::new(), ours: 0, numbers, telephone_event, comfort_noise, crypto, srtp: None }
+    }
+
+    /// Our line to the peer's. Our key stays as long as the peer keeps its own: with it change both, so that no side can be in
+    /// doubt about the other's counters.
+    fn answer_crypto(&mut self, theirs: &Crypto) -> Result<Crypto, SdpProblem> {
+        let before = self.agreed.as_ref().and_then(|agreed| agreed.srtp.as_ref());
+        let kept = before.filter(|before| before.suite == theirs.suite && before.theirs == theirs.key);
+        let key = match kept {
+            Some(kept) => Some(kept.ours.clone()),
+            None => self.privacy.keys.key(theirs.suite),
+        };
+        let key = key.ok_or_else(|| SdpProblem::Transport("no key for the offered suite".to_owned()))?;
+        Ok(Crypto { tag: theirs.tag, suite: theirs.suite, key, mki: 0 })
     }
 
     /// The streams that were agreed, and beside their codecs all of ours whose numbers are free.
@@ -114,9 +184,11 @@ impl Exchange {
 
     /// A body of ours; one that says what the last one said is the last one (RFC 3264 section 8).
     fn write(&mut self, streams: &Streams, codecs: &[(Codec, u8)], direction: Direction) -> Bytes {
-        let proto = streams.all.get(streams.ours).map_or("RTP/AVP", |stream| stream.proto.as_str());
+        let first = if self.privacy.encryption == Encryption::Required { "RTP/SAVP" } else { "RTP/AVP" };
+        let proto = streams.all.get(streams.ours).map_or(first, |stream| stream.proto.as_str());
         let (telephone_event, comfort_noise) = (streams.telephone_event, streams.comfort_noise);
-        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction };
+        let crypto = streams.crypto.as_slice();
+        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction, crypto };
         let mut body = write::body(&self.local, &streams.all, streams.ours, &audio);
         if self.sent.as_ref().is_some_and(|sent| *sent != body) {
             self.local.session_version += 1;
@@ -134,6 +206,10 @@ impl Streams {
         self.numbers.iter().any(|(_, used)| *used == number)
             || formats.split_ascii_whitespace().any(|format| format.parse() == Ok(number))
     }
+}
+
+fn srtp(ours: &Crypto, theirs: Crypto) -> Srtp {
+    Srtp { suite: ours.suite, ours: ours.key.clone(), theirs: theirs.key, mki: theirs.mki }
 }
 
 fn put_first(numbers: &mut [(Codec, u8)], codec: Codec) {

@@ -45,5 +45,6 @@ pub(super) fn agree(audio: &parse::Audio, local: IpAddr, preference: &[Codec]) -
         // 0.0.0.0 says "send nothing to me" whatever the attribute says (RFC 3264 section 8.4).
         send: audio.direction.receives() && audio.remote.is_some(),
         receive: audio.direction.sends(),
+        srtp: None,
     })
 }

@@ -1,6 +1,7 @@
 //! A peer's body read into the few things that matter, with every limit enforced (RFC 8866).
 
-use super::{Codec, Direction, SdpProblem};
+use super::crypto::{self, Choice, Profile};
+use super::{Codec, Direction, Privacy, SdpProblem};
 use std::net::{IpAddr, SocketAddr};
 
 /// A body with at least one audio stream that we could take part in, and the rest of its m-lines.
@@ -35,10 +36,19 @@ pub(super) struct Audio {
     pub(super) comfort_noise: Option<u8>,
     /// As the peer sees it.
     pub(super) direction: Direction,
+    pub(super) crypto: Choice,
 }
 
-/// Reads `body`; `codecs` are ours, `local` is our address. The audio taken is the first that can be, or the one at `place`.
-pub(super) fn body(body: &[u8], local: IpAddr, codecs: &[Codec], place: Option<usize>) -> Result<Body, SdpProblem> {
+/// What we can do.
+pub(super) struct Ours<'a> {
+    /// Our address.
+    pub(super) local: IpAddr,
+    pub(super) codecs: &'a [Codec],
+    pub(super) privacy: &'a Privacy,
+}
+
+/// Reads `body`. The audio taken is the first encrypted one that can be, else the first, or the one at `place`.
+pub(super) fn body(body: &[u8], ours: &Ours<'_>, place: Option<usize>) -> Result<Body, SdpProblem> {
     if body.len() > LONGEST {
         return Err(SdpProblem::Malformed(format!("{} bytes long, at most {LONGEST} are read", body.len())));
     }
@@ -50,12 +60,17 @@ pub(super) fn body(body: &[u8], local: IpAddr, codecs: &[Codec], place: Option<u
         )));
     }
     let mut problem = SdpProblem::NoAudio;
-    let mut chosen = None;
+    let mut chosen: Option<(usize, Audio)> = None;
     for (index, media) in session.medias.iter().enumerate() {
-        let wanted = chosen.is_none() && place.is_none_or(|place| place == index);
+        let wanted = place.is_none_or(|place| place == index);
         if wanted && media.media.eq_ignore_ascii_case("audio") && media.port != 0 {
-            match audio(&session, media, local, codecs) {
-                Ok(audio) => chosen = Some((index, audio)),
+            match audio(&session, media, ours) {
+                Ok(audio) => {
+                    let encrypted = |audio: &Audio| matches!(audio.crypto, Choice::Encrypted(_));
+                    if chosen.as_ref().is_none_or(|(_, chosen)| encrypted(&audio) && !encrypted(chosen)) {
+                        chosen = Some((index, audio));
+                    }
+                }
                 // The first refusal names the stream that mattered most to the peer.
                 Err(refused) if problem == SdpProblem::NoAudio => problem = refused,
                 Err(_) => {}
@@ -80,32 +95,28 @@ fn session(body: &[u8]) -> Result<sdp_types::Session, SdpProblem> {
     })
 }
 
-fn audio(
-    session: &sdp_types::Session,
-    media: &sdp_types::Media,
-    local: IpAddr,
-    codecs: &[Codec],
-) -> Result<Audio, SdpProblem> {
-    transport(&media.proto)?;
-    let Formats { ours, telephone_event, comfort_noise, offered } = formats(media, codecs);
-    if ours.is_empty() {
+fn audio(session: &sdp_types::Session, media: &sdp_types::Media, ours: &Ours<'_>) -> Result<Audio, SdpProblem> {
+    let profile = Profile::of(&media.proto).ok_or_else(|| transport(&media.proto))?;
+    let Formats { ours: codecs, telephone_event, comfort_noise, offered } = formats(media, ours.codecs);
+    if codecs.is_empty() {
         return Err(SdpProblem::NoCommonCodec { offered: offered.join(" ") });
     }
+    let crypto = crypto::choose(profile, media, ours.privacy)?;
     let connection = media.connections.first().or(session.connection.as_ref());
     let connection = connection.ok_or_else(|| SdpProblem::Malformed("no c= line for the audio stream".to_owned()))?;
-    let remote = address(connection, local)?.map(|ip| SocketAddr::new(ip, media.port));
+    let remote = address(connection, ours.local)?.map(|ip| SocketAddr::new(ip, media.port));
     let direction = direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
-    Ok(Audio { remote, port: media.port, codecs: ours, telephone_event, comfort_noise, direction })
+    Ok(Audio { remote, port: media.port, codecs, telephone_event, comfort_noise, direction, crypto })
 }
 
-fn transport(proto: &str) -> Result<(), SdpProblem> {
-    if proto.eq_ignore_ascii_case("RTP/AVP") || proto.eq_ignore_ascii_case("RTP/AVPF") {
-        Ok(())
-    } else if proto.to_ascii_uppercase().contains("SAVP") {
-        Err(SdpProblem::Transport("only SRTP offered: media.srtp not available yet".to_owned()))
+/// Why audio over `proto` cannot be.
+fn transport(proto: &str) -> SdpProblem {
+    let why = if proto.to_ascii_uppercase().contains("TLS") {
+        "DTLS-SRTP offered, wanted is RTP/SAVP with a=crypto, or RTP/AVP".to_owned()
     } else {
-        Err(SdpProblem::Transport(format!("audio over {} offered, wanted is RTP/AVP", shown(proto))))
-    }
+        format!("audio over {} offered, wanted is RTP/AVP or RTP/SAVP", shown(proto))
+    };
+    SdpProblem::Transport(why)
 }
 
 /// What an m-line has.

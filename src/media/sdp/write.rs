@@ -1,6 +1,8 @@
 //! Our own bodies (RFC 8866 section 5): the fewest lines that every peer understands.
 
-use super::{Codec, Direction, LocalMedia, parse::Stream};
+use super::crypto::{self, Crypto};
+use super::parse::Stream;
+use super::{Codec, Direction, LocalMedia};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -11,6 +13,7 @@ pub(super) struct Audio<'a> {
     pub(super) telephone_event: Option<u8>,
     pub(super) comfort_noise: Option<u8>,
     pub(super) direction: Direction,
+    pub(super) crypto: &'a [Crypto],
 }
 
 /// A body with `audio` in the place `chosen` among `streams`; all other streams are refused with port 0.
@@ -41,6 +44,7 @@ fn write_audio(text: &mut String, port: u16, audio: &Audio<'_>) {
         let _ = write!(text, " {number}");
     }
     text.push_str("\r\n");
+    crypto::write(text, audio.crypto);
     for (codec, number) in audio.codecs {
         let _ = write!(text, "a=rtpmap:{number} {}/8000\r\n", codec.name());
     }

@@ -180,7 +180,8 @@ impl MediaPlane {
         };
         let (handle, wires) = MediaHandle::new(options.speech_chunk);
         let tap = options.recording.map(|path| Tap::new(self.recorder.clone(), path));
-        let numbering = Numbering::new(fastrand::u32(..), fastrand::u16(..), fastrand::u32(..));
+        // Far from the first rollover, about which a peer of SRTP could be wrong (RFC 3711 section 3.3.1).
+        let numbering = Numbering::new(fastrand::u32(..), fastrand::u16(..1 << 15), fastrand::u32(..));
         let opening = Opening { port, settings, numbering, negotiated, wires, tap };
         let lane = self
             .lanes

@@ -21,6 +21,8 @@ pub struct Incoming {
     pub leg: Leg,
     /// Our address towards this peer, for SDP where no public address is set.
     pub local_ip: IpAddr,
+    /// What it came over: keys in it are secret only over TLS.
+    pub transport: Transport,
     /// When the INVITE arrived.
     pub arrived: Now,
 }
@@ -230,7 +232,7 @@ impl Drop for Owner {
 
 impl Incoming {
     pub(super) fn new(invite: Invite, leg: Leg, flow: &Flow, arrived: Now) -> Self {
-        Self { invite, leg, local_ip: flow.local.ip(), arrived }
+        Self { invite, leg, local_ip: flow.local.ip(), transport: flow.transport, arrived }
     }
 }
 

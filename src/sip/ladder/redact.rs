@@ -49,8 +49,8 @@ impl Disclosure {
     /// A line of a session description (RFC 8866): its keys (RFC 4568) and the ways to reach a person are taken out.
     pub(super) fn description_line(&self, line: &str) -> String {
         let hidden = |kept: &str| format!("{kept}{HIDDEN}");
-        if line.starts_with("a=crypto:") {
-            return hidden("a=crypto:");
+        if line.split_at_checked(CRYPTO.len()).is_some_and(|(start, _)| start.eq_ignore_ascii_case(CRYPTO)) {
+            return hidden(CRYPTO);
         }
         match line.get(..2) {
             Some(kind @ "k=") => hidden(kind),
@@ -155,6 +155,7 @@ fn same(a: &str, b: &str) -> bool {
 
 /// What stands for what is not shown.
 const HIDDEN: &str = "…";
+const CRYPTO: &str = "a=crypto:";
 /// Digits of the shortest number that is masked in free text: above a port, an extension and a year.
 const NUMBER: usize = 6;
 /// Credentials, and what carries the session key to another system.
@@ -284,6 +285,7 @@ mod tests {
         assert_eq!(all.value("X-Anything", "told"), "told");
         assert_eq!((all.value("X-Secret", "no"), all.value("Authorization", "no")), ("…".to_owned(), "…".to_owned()));
         assert_eq!(all.description_line("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:key"), "a=crypto:…");
+        assert_eq!(all.description_line("A=Crypto:1 AES_CM_128_HMAC_SHA1_80 inline:key"), "a=crypto:…");
     }
 
     #[test]
