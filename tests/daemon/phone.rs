@@ -73,9 +73,10 @@ pub(crate) struct Phone {
     tag: String,
     branch: String,
     cseq: u32,
-    /// To with its tag, and the Contact, once the gateway has answered.
+    /// To with its tag, the Contact and the proxies between, once the gateway has answered.
     to: Option<String>,
     target: String,
+    routes: Vec<String>,
     acknowledges: bool,
     waiting: VecDeque<Message>,
     pub(crate) heard: Arc<Heard>,
@@ -85,11 +86,16 @@ pub(crate) struct Phone {
 
 impl Phone {
     pub(crate) async fn new(gateway: &Gateway) -> Self {
+        Self::from("127.0.0.1", gateway.udp).await
+    }
+
+    /// At this address of its own; its requests go to that one: a gateway's, or a proxy's.
+    pub(crate) async fn from(own: &str, gateway: SocketAddr) -> Self {
         let id = format!("{:016x}", fastrand::u64(..));
         Self {
-            wire: UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            wire: UdpSocket::bind((own, 0)).await.unwrap(),
             rtp: Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),
-            gateway: gateway.udp,
+            gateway,
             number: "+18882346789".to_owned(),
             caller: "+15550100".to_owned(),
             call_id: format!("{id}@phone"),
@@ -98,6 +104,7 @@ impl Phone {
             cseq: 0,
             to: None,
             target: String::new(),
+            routes: Vec::new(),
             acknowledges: true,
             waiting: VecDeque::new(),
             heard: Arc::default(),
@@ -133,6 +140,9 @@ impl Phone {
              Contact: <sip:phone@{local}>\r\n",
             self.caller, self.tag, self.call_id, self.cseq
         );
+        for route in &self.routes {
+            text += &format!("Route: {route}\r\n");
+        }
         for (name, value) in extra {
             text += &format!("{name}: {value}\r\n");
         }
@@ -227,8 +237,10 @@ impl Phone {
         answer.header("X-Session-Key").expect("X-Session-Key in the 200").to_owned()
     }
 
-    /// Takes To, tag and Contact of the 200 into the dialog.
+    /// Takes To, tag, Contact and Record-Route of the 200 into the dialog.
     pub(crate) fn established(&mut self, answer: &Message) {
+        self.routes = answer.all("Record-Route").map(str::to_owned).collect();
+        self.routes.reverse();
         self.to = Some(answer.header("To").unwrap().to_owned());
         let contact = answer.header("Contact").unwrap();
         self.target = contact.split('<').nth(1).unwrap().split('>').next().unwrap().to_owned();

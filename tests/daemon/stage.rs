@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use voice_gateway::sandbox::assistant::Dialog;
+use voice_gateway::sandbox::engine::{Recognition, Synthesis};
 use voice_gateway::sandbox::events::SandboxEvent;
 use voice_gateway::sandbox::faults::{Fault, FaultId, FaultOrder, SandboxService};
 use voice_gateway::sandbox::load_test::{LoadTestRecognition, LoadTestSynthesis};
@@ -20,18 +21,22 @@ pub(crate) struct Stage {
     pub(crate) sandbox: Sandbox,
     pub(crate) dir: TempDir,
     events: Arc<Mutex<Vec<SandboxEvent>>>,
-    rtp: (u16, u16),
+    pub(crate) rtp: (u16, u16),
     _stop: DropGuard,
 }
 
 impl Stage {
     /// The sandbox, whose recogniser hears these words in turn.
     pub(crate) async fn new(words: &[&str]) -> Self {
+        let words = words.iter().map(|word| (*word).to_owned());
+        Self::with_engines(Arc::new(LoadTestRecognition::new(words)), Arc::new(LoadTestSynthesis)).await
+    }
+
+    /// The sandbox with ears and a mouth of the test's own.
+    pub(crate) async fn with_engines(ears: Arc<dyn Recognition>, mouth: Arc<dyn Synthesis>) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let dialog = Dialog::parse("dialog.toml", DIALOG).unwrap();
-        let options =
-            SandboxOptions::new(Arc::new(LoadTestRecognition::new(words)), Arc::new(LoadTestSynthesis), dialog);
+        let options = SandboxOptions::new(ears, mouth, dialog);
         let stop = CancellationToken::new();
         let sandbox = start(options, &TaskTracker::new(), stop.clone()).await.unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
