@@ -44,8 +44,8 @@ struct Arguments {
     /// Calls that are measured
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
     calls: u32,
-    /// Calls before them, until memory has its working size
-    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(0..=50_000))]
+    /// Calls before them, until memory has its working size: transactions live for 32 s, and so many seconds of calls must have been placed
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=50_000))]
     warm_up: u32,
     /// Milliseconds from the answer to our BYE
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=10_000))]
