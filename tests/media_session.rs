@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use voice_gateway::base::{Now, PlayId, Recording, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
-use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings, Statistics};
+use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings, Silence, Statistics};
 
 const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(20);
@@ -294,6 +294,58 @@ fn prompts_queue_and_stop_silences_all_of_them_with_the_next_frame() {
     stage.feed(Input::Chunk { play: PlayId(2), bytes: Bytes::from(vec![2; 800]) });
     stage.run(SLOT);
     assert_eq!(stage.sent.last().unwrap().packet().payload, [MU_SILENCE; 160]);
+}
+
+#[test]
+fn noise_is_sent_where_nothing_plays_and_not_a_byte_of_a_prompt_is_touched() {
+    let mut stage = Stage::agreed_with(Settings { silence: Silence::ComfortNoise, ..Settings::default() });
+    stage.run(SLOT * 10 - MS);
+    stage.play(1, &[&[7; 1000]]);
+    stage.run(SLOT * 100);
+    let sent = stage.sound_sent();
+    let at = sent.windows(1000).position(|part| part == [7; 1000].as_slice()).unwrap();
+    assert_eq!(at, 10 * 160);
+    let noise: Vec<f64> = [&sent[..at], &sent[at + 1000..]]
+        .concat()
+        .into_iter()
+        .map(|byte| f64::from(Codec::Pcmu.law().decode(byte)))
+        .collect();
+    let level = 10.0 * (noise.iter().map(|s| s * s).sum::<f64>() / noise.len() as f64 / 32_767_f64.powi(2)).log10();
+    assert!((-63.5..-60.5).contains(&level), "{level:.1} dBov");
+    // The packets go on without a gap: nothing is the first after a pause but the first of all.
+    assert_eq!(stage.sent.iter().filter(|sent| sent.packet().marker).count(), 1);
+}
+
+#[test]
+fn barge_in_silences_the_line_within_two_frames_wherever_in_a_slot_it_comes() {
+    for ms in 0..20 {
+        let mut stage = Stage::agreed();
+        stage.play(1, &[&[7; 16_000]]);
+        stage.run(Duration::from_millis(200 + ms));
+        stage.feed(Input::Stop);
+        let decided = stage.now.at - stage.start.at;
+        stage.run(SLOT * 10);
+        let sounds = |sent: &&Sent| sent.packet().payload != [MU_SILENCE; 160];
+        let last = stage.sent.iter().rfind(sounds).unwrap().at;
+        assert!(last <= decided, "a packet of the prompt left {:?} after the decision", last.saturating_sub(decided));
+    }
+}
+
+#[test]
+fn a_source_that_changes_with_each_packet_and_one_that_bears_the_peers_name_change_nothing() {
+    let mut stage = Stage::agreed();
+    for n in 0..100_u16 {
+        stage.receive(n);
+        // From the peer's host any port may be the peer's until it is known; from elsewhere nothing is taken, whatever it says.
+        let packet = rtp(0, n, u32::from(n) * 160, 1, &[99; 160]);
+        stage.receive_from(&format!("198.51.100.7:{}", 20_000 + n), &packet);
+        stage.receive_from(&format!("203.0.113.{}:{}", n % 250 + 1, 1024 + n), &packet);
+        stage.run(SLOT);
+    }
+    assert!(!stage.all_heard().contains(&99));
+    assert!(stage.sent.iter().all(|sent| sent.to == peer()));
+    let statistics = stage.session.statistics();
+    assert_eq!((statistics.packets_in, statistics.dropped.stranger, statistics.lost), (100, 200, 0));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::tenants::Tenants;
 use crate::call::input::EndNow;
 use crate::call::output::TurnTimes;
 use crate::config::{self, Config};
+use crate::media::Silence;
 use crate::media::sdp::{Codec, Encryption};
 use crate::net::media::{MediaPlane, MediaSettings, RecordingKey};
 use crate::net::ports;
@@ -322,6 +323,10 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
         workers: NonZeroUsize::new(usize::from(config.media.workers)),
         jitter_least: jitter_buffer.min,
         jitter_longest: jitter_buffer.max,
+        silence: match config.media.silence {
+            config::Silence::Silence => Silence::Digital,
+            config::Silence::ComfortNoise => Silence::ComfortNoise,
+        },
         recording_key: config
             .media
             .recording_key

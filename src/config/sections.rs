@@ -3,7 +3,7 @@
 use super::checks::{between, token, tokens, within};
 use super::reader::{Reader, Setting, settings};
 use super::values::{Listen, Pattern, PortRange, Store, literal};
-use super::words::{Codec, LogFormat, MissingContactId, Srtp, Transport, WebhookEvent};
+use super::words::{Codec, LogFormat, MissingContactId, Silence, Srtp, Transport, WebhookEvent};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -109,6 +109,8 @@ settings! {
         rtp_timeout: Duration = Duration::from_secs(30), between(seconds(1), seconds(3600));
         /// Delay of the jitter buffer.
         jitter_buffer: JitterBuffer = JitterBuffer::default();
+        /// What is sent while nothing plays. Default silence.
+        silence: Silence = Silence::Silence;
         /// Listen for keys as sound too, for trunks that send them no other way. Default false.
         inband_dtmf: bool = false;
         /// Folder of the stereo WAV of each call; none are written without it.

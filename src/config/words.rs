@@ -62,6 +62,13 @@ words! {
         /// G.722, 16 kHz.
         G722 = "G722",
     }
+    /// What is sent while nothing plays.
+    Silence {
+        /// Samples of zero.
+        Silence = "silence",
+        /// Faint noise.
+        ComfortNoise = "comfort_noise",
+    }
     /// Encryption of RTP by SDES (RFC 4568).
     Srtp {
         /// Plain RTP only.

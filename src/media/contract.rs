@@ -24,6 +24,8 @@ pub struct Settings {
     pub record: bool,
     /// Whether keys are listened for in the sound itself.
     pub inband_dtmf: bool,
+    /// What is sent while nothing plays.
+    pub silence: Silence,
     /// Host of the peer's signalling, for a peer behind NAT.
     pub signalling: Option<IpAddr>,
 }
@@ -37,9 +39,19 @@ impl Default for Settings {
             chunk: Duration::from_millis(100),
             record: false,
             inband_dtmf: false,
+            silence: Silence::Digital,
             signalling: None,
         }
     }
+}
+
+/// What is sent while nothing plays. Either way packets go on without a gap: a pause would close the ports of a NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Samples of zero.
+    Digital,
+    /// Faint noise, so that the line does not sound dead.
+    ComfortNoise,
 }
 
 /// One thing that happened.

@@ -21,7 +21,7 @@ mod splice;
 pub mod srtp;
 pub mod telephone_event;
 
-pub use contract::{Event, Input, Output, Settings};
+pub use contract::{Event, Input, Output, Settings, Silence};
 pub use reception::{Dropped, Statistics};
 pub use sdp::{Codec, Negotiated};
 pub use session::Session;

@@ -72,10 +72,9 @@ impl Prompts {
         self.queue.iter().find(|prompt| !prompt.ended).filter(|_| ready < READY).map(|prompt| prompt.play)
     }
 
-    /// Fills the next frame in `law`: sound where there is some, else silence. A prompt whose bytes come too slowly waits for a
-    /// whole frame; the last frame of a prompt is filled up with silence.
+    /// Puts sound in `law` into the next frame, which is silence or noise and stays it where there is none. A prompt whose bytes
+    /// come too slowly waits for a whole frame.
     pub fn fill(&mut self, law: Law, frame: &mut [u8; FRAME], mut told: impl FnMut(Progress)) {
-        frame.fill(law.silence());
         while let Some(prompt) = self.queue.front_mut() {
             if prompt.buffered < FRAME && !prompt.ended {
                 return;
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     fn fill(prompts: &mut Prompts) -> ([u8; FRAME], Vec<Progress>) {
-        let (mut frame, mut told) = ([0; FRAME], Vec::new());
+        let (mut frame, mut told) = ([0xFF; FRAME], Vec::new());
         prompts.fill(Law::Mu, &mut frame, |progress| told.push(progress));
         (frame, told)
     }

@@ -4,7 +4,8 @@
 //! From the first agreement on, each slot of the grid makes 20 ms of the caller's audio (silence where nothing came) and, unless
 //! the peer holds us, sends 20 ms (silence where nothing plays).
 
-use super::contract::{Event, Input, Output, Settings};
+use super::comfort_noise::ComfortNoise;
+use super::contract::{Event, Input, Output, Settings, Silence};
 use super::dual_tone::DualTone;
 use super::grid::{Grid, SLOT};
 use super::jitter_buffer::{Clock, JitterBuffer, LONGEST_PACKET, Placed};
@@ -32,6 +33,8 @@ pub struct Session {
     agreed: Option<Agreed>,
     numbering: Numbering,
     prompts: Prompts,
+    /// What is sent where nothing plays, if not silence.
+    noise: Option<ComfortNoise>,
     source: Source,
     keys: Keys,
     keypad: Keypad,
@@ -94,6 +97,7 @@ impl Session {
             agreed: None,
             numbering,
             prompts: Prompts::default(),
+            noise: (settings.silence == Silence::ComfortNoise).then(|| ComfortNoise::white(NOISE)),
             source: Source::new(buffer),
             keys: Keys::default(),
             keypad: Keypad::default(),
@@ -352,6 +356,9 @@ impl Session {
         law.translate(heard_in, &mut caller);
 
         let mut assistant = [law.silence(); FRAME];
+        if let Some(noise) = &mut self.noise {
+            noise.fill(law, &mut assistant);
+        }
         // A key takes the place of the sound, whose prompt waits.
         let way = agreed.media.telephone_event.map_or(Way::Tones(law), |_| Way::Events);
         let key = if send && agreed.media.send { self.keypad.slot(self.numbering.timestamp(), way) } else { None };
@@ -429,6 +436,8 @@ fn event(progress: Progress, at: Instant, last_voiced: Option<Instant>) -> Event
     }
 }
 
+/// Of the noise that is sent where nothing plays: -62 dBov, what a quiet room sounds like.
+const NOISE: u8 = 62;
 /// What silence suppression sends whether it was agreed or not (RFC 3551 section 6).
 const COMFORT_NOISE: u8 = 13;
 /// Packets that a late tick may send at once; what is due beyond them is left out, and its prompts wait.

@@ -20,7 +20,7 @@ pub use sealed::{RecordingKey, UnsealError, Whole, unseal};
 
 use super::ports::{PortError, PortPool, ReservedPort};
 use crate::media::rtp::Numbering;
-use crate::media::{Negotiated, Settings};
+use crate::media::{Negotiated, Settings, Silence};
 use parking_lot::Mutex;
 use recording::{Recorder, Tap};
 use std::io;
@@ -50,6 +50,8 @@ pub struct MediaSettings {
     pub jitter_least: Duration,
     /// Its greatest delay (`media.jitter_buffer.max`).
     pub jitter_longest: Duration,
+    /// What is sent while nothing plays (`media.silence`).
+    pub silence: Silence,
     /// What recordings are sealed with; without it they are plain WAV.
     pub recording_key: Option<RecordingKey>,
 }
@@ -64,6 +66,7 @@ impl Default for MediaSettings {
             workers: None,
             jitter_least: session.least,
             jitter_longest: session.longest,
+            silence: session.silence,
             recording_key: None,
         }
     }
@@ -172,6 +175,7 @@ impl MediaPlane {
         let settings = Settings {
             least: self.settings.jitter_least,
             longest: self.settings.jitter_longest,
+            silence: self.settings.silence,
             rtp_timeout: options.rtp_timeout,
             chunk: options.speech_chunk,
             signalling: options.signalling,
