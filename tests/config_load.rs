@@ -121,7 +121,6 @@ fn what_a_later_version_brings_is_refused_when_demanded_and_noted_when_it_is_the
     for (text, path) in [
         ("[media]\ncodecs = [\"G722\"]", "media.codecs"),
         ("[sip]\nlisten = [\"tls:0.0.0.0:5061\"]", "sip.listen"),
-        ("[sip.digest]\nrealm = \"r\"\nusername = \"u\"\npassword = \"p\"", "sip.digest"),
         ("[history]\nstore = \"postgres://u:p@db/history\"", "history.store"),
         ("[webhook]\nurl = \"https://example.com\"", "webhook.url"),
     ] {

@@ -164,6 +164,77 @@ fn calls_per_second_are_shed_exactly() {
     assert_eq!(desk.codes(&invite("later", "z9hG4bKl", 1, "")), [100]);
 }
 
+/// Ten times what is allowed, for ten seconds, from three peers of one trunk: who is let in is served to the end.
+#[test]
+fn a_storm_is_shed_exactly_and_the_admitted_do_not_notice() {
+    let list = ["10.1.0.0/24", "10.2.0.5/32", "2001:db8::/48"].map(|net| net.parse().unwrap());
+    let mut desk =
+        Desk::new(Settings { allow_from: list.into(), max_calls_per_second: 20, max_calls: 30, ..settings() });
+    let peers = ["10.1.0.7:5060", "[::ffff:10.2.0.5]:5060", "[2001:db8::9]:5060"]
+        .map(|peer| flow(Transport::Udp, "192.0.2.1:5060", peer));
+    let (mut admitted, mut live): (Vec<u64>, Vec<(u64, String, String)>) = (Vec::new(), Vec::new());
+    let mut ended = 0;
+    for turn in 0..2000_u64 {
+        let (ms, call_id) = (turn * 5, format!("c{turn}"));
+        desk.flow = peers[turn as usize % 3];
+        let heard = desk.receive(&invite(&call_id, &format!("z9hG4bK{turn}"), 1, ""));
+        match codes(&heard)[..] {
+            [100] => {
+                admitted.push(ms);
+                let answered = desk.order(answer());
+                let [Message::Response(ok)] = &answered[..] else { panic!("{answered:?}") };
+                live.push((ms, call_id, tag_of(ok)));
+            }
+            [503] => {
+                let [Message::Response(refused)] = &heard[..] else { panic!() };
+                assert!(matches!(refused.headers.first("Retry-After"), Some("1" | "5")), "{refused:?}");
+            }
+            ref other => panic!("{other:?}"),
+        }
+        // Each call goes on from another peer of the trunk than it came from, and lasts 1.2 s.
+        desk.flow = peers[(turn as usize + 1) % 3];
+        if let Some((since, call_id, tag)) = live.last()
+            && *since == ms
+        {
+            assert!(desk.receive(&within("ACK", call_id, "z9hG4bKa", 1, tag, "", "")).is_empty());
+        }
+        while live.first().is_some_and(|(since, _, _)| since + 1200 <= ms) {
+            let (_, call_id, tag) = live.remove(0);
+            assert_eq!(desk.codes(&within("BYE", &call_id, &format!("z9hG4bKb{turn}"), 2, &tag, "", "")), [200]);
+            ended += 1;
+        }
+        assert!(desk.endpoint.active() <= 30);
+        assert!(desk.wait(Duration::from_millis(5)).is_empty(), "nothing has to be sent again");
+    }
+    for at in &admitted {
+        assert!(admitted.iter().filter(|other| (*at..at + 1000).contains(other)).count() <= 20);
+    }
+    // 20 in the first second, then as many as end: 30 are up from 1.05 s on, and each place is taken again at once.
+    assert!(admitted.len() >= 180, "{}", admitted.len());
+    assert_eq!(desk.events.iter().filter(|event| matches!(event, LegEvent::Bye { .. })).count(), ended);
+    assert!(!desk.events.contains(&LegEvent::NeverAcknowledged));
+}
+
+#[test]
+fn strangers_learn_nothing_whatever_they_dial() {
+    let tried = |uri: &str| {
+        let mut desk = Desk::new(settings());
+        desk.flow = flow(Transport::Udp, "192.0.2.1:5060", "198.51.100.7:5060");
+        let text =
+            invite("c", "z9hG4bK1", 1, "").replace("INVITE sip:+18882346789@127.0.0.2", &format!("INVITE {uri}"));
+        desk.response(&text)
+    };
+    let plain = tried("sip:100@127.0.0.2");
+    assert_eq!((plain.code, plain.headers.count("Server"), plain.headers.count("Allow")), (403, 0, 0));
+    for uri in
+        ["sip:101@127.0.0.2", "sip:admin@example.com", "tel:+1555", "nobodyKnows:x", "sip:+18882346789@127.0.0.2"]
+    {
+        assert_eq!(tried(uri), plain, "{uri}");
+    }
+    let mut desk = Desk::new(settings());
+    assert_eq!(desk.response(&bare("OPTIONS", "o", "z9hG4bKo", 1, "")).headers.count("Server"), 1);
+}
+
 #[test]
 fn an_abandoned_or_unanswered_leg_strands_nobody() {
     let mut desk = Desk::new(settings());

@@ -56,7 +56,13 @@ async fn within_reason<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn dial(uri: String) -> Dial {
-    Dial { uri, from: String::new(), headers: vec![("X-ContactID".into(), "12345".into())], sdp: sdp() }
+    Dial {
+        uri,
+        from: String::new(),
+        headers: vec![("X-ContactID".into(), "12345".into())],
+        sdp: sdp(),
+        ..Dial::default()
+    }
 }
 
 async fn a_call(transport: Transport) {

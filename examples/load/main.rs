@@ -262,6 +262,7 @@ impl Phone {
             from: format!("sip:+1555{number:07}@127.0.0.1"),
             headers: vec![("X-ContactID".to_owned(), (1_000_000 + number).to_string())],
             sdp: sdp::offer(&local, &codecs),
+            credentials: None,
         };
         let began = Instant::now();
         let mut leg = sip.dial(dial, Some(Transport::Udp)).await.map_err(|error| error.to_string())?;

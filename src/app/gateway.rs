@@ -296,6 +296,12 @@ fn sip_settings(config: &Config) -> sip::Settings {
             .required_header
             .as_ref()
             .map(|header| sip::RequiredHeader { name: header.name.clone(), value: header.value.clone() }),
+        digest: sip.digest.as_ref().map(|digest| sip::Digest {
+            realm: digest.realm.clone(),
+            username: digest.username.clone(),
+            password: digest.password.clone(),
+            algorithms: digest.algorithms.iter().copied().map(algorithm).collect(),
+        }),
         max_calls: usize::try_from(sip.max_calls).unwrap_or(usize::MAX),
         max_calls_per_second: sip.max_calls_per_second,
         session_expires: sip.session_expires,
@@ -312,6 +318,13 @@ fn disclosure(config: &Config) -> Disclosure {
         everything: config.log.transcripts,
         shown: sip.contact_id_headers.clone(),
         secret: required.chain(key).collect(),
+    }
+}
+
+fn algorithm(word: config::DigestAlgorithm) -> sip::Algorithm {
+    match word {
+        config::DigestAlgorithm::Sha256 => sip::Algorithm::Sha256,
+        config::DigestAlgorithm::Md5 => sip::Algorithm::Md5,
     }
 }
 

@@ -202,7 +202,11 @@ fn call(config: &Config, sections: TenantConfig<'_>) -> Result<CallSettings, Wro
         ringing: sip.ringing,
         session_key_header: sip.session_key_header.clone(),
         extract_headers: sip.extract_headers.clone(),
-        withheld_headers: sip.required_header.iter().map(|header| header.name.clone()).collect(),
+        withheld_headers: ["Authorization", "Proxy-Authorization"]
+            .into_iter()
+            .chain(sip.required_header.iter().map(|header| header.name.as_str()))
+            .map(str::to_owned)
+            .collect(),
         talk: TalkSettings {
             post_response_timeout: dialog.post_response_timeout,
             final_utterance_timeout: dialog.final_utterance_timeout,

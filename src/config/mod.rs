@@ -22,7 +22,7 @@ pub use services::{Assistant, Cxone, Dialog, SpeechToText, TextToSpeech};
 pub use tenants::{Tenant, TenantConfig};
 pub use values::{Listen, Pattern, PortRange, Store};
 pub use words::{
-    Codec, CxoneAuth, LogFormat, MissingContactId, ParametersIn, Silence, SpeechTransport, Srtp, Transport,
+    Codec, CxoneAuth, DigestAlgorithm, LogFormat, MissingContactId, ParametersIn, Silence, SpeechTransport, Srtp, Transport,
     WebhookEvent,
 };
 

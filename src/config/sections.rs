@@ -3,7 +3,7 @@
 use super::checks::{between, token, tokens, within};
 use super::reader::{Reader, Setting, settings};
 use super::values::{Listen, Pattern, PortRange, Store, literal};
-use super::words::{Codec, LogFormat, MissingContactId, Silence, Srtp, Transport, WebhookEvent};
+use super::words::{Codec, DigestAlgorithm, LogFormat, MissingContactId, Silence, Srtp, Transport, WebhookEvent};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -84,6 +84,8 @@ pub struct Digest {
     pub username: String,
     /// Password.
     pub password: SecretString,
+    /// Hashes that are asked for, in this order, and accepted. Default SHA-256, MD5.
+    pub algorithms: Vec<DigestAlgorithm>,
 }
 
 settings! {
@@ -235,7 +237,10 @@ impl Setting for Option<Digest> {
         from.table(key, |table| {
             let (realm, username) = (mandatory(table, "realm"), mandatory(table, "username"));
             let password = mandatory_secret(table, "password");
-            Some(Digest { realm: realm?, username: username?, password: password? })
+            let default = || vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+            let some = |list: &Vec<_>| if list.is_empty() { Err("must name at least one".to_owned()) } else { Ok(()) };
+            let algorithms = table.setting("algorithms", default, &[&some]);
+            Some(Digest { realm: realm?, username: username?, password: password?, algorithms })
         })
         .flatten()
     }
@@ -246,12 +251,13 @@ impl Setting for Option<Digest> {
             digest.realm.write("realm", &mut table);
             digest.username.write("username", &mut table);
             Some(digest.password.clone()).write("password", &mut table);
+            digest.algorithms.write("algorithms", &mut table);
             out.insert(key.to_owned(), table.into());
         }
     }
 
     fn keys(&self, path: &str, out: &mut Vec<String>) {
-        out.extend(["realm", "username", "password", "password_file"].map(|key| format!("{path}.{key}")));
+        out.extend(["realm", "username", "password", "password_file", "algorithms"].map(|key| format!("{path}.{key}")));
     }
 }
 

@@ -32,12 +32,6 @@ pub(super) fn config(config: &Config, problems: &mut Vec<Problem>) {
     if let Some(tls) = sip.listen.iter().find(|listen| listen.transport == Transport::Tls) {
         wrong("sip.listen", format!("not available yet: {tls}; use udp: or tcp:"));
     }
-    if sip.digest.is_some() {
-        wrong(
-            "sip.digest",
-            "not available yet: leave the table out; sip.allow_from and sip.required_header guard the door".to_owned(),
-        );
-    }
     if let Some(address) = sip.public_address.filter(|address| address.is_unspecified() || address.is_multicast()) {
         wrong("sip.public_address", format!("must be the address peers reach this host at, not {address}"));
     }

@@ -69,6 +69,13 @@ words! {
         /// Faint noise.
         ComfortNoise = "comfort_noise",
     }
+    /// Hash of digest authentication (RFC 8760).
+    DigestAlgorithm {
+        /// For every peer that knows it.
+        Sha256 = "SHA-256",
+        /// For peers of before 2020.
+        Md5 = "MD5",
+    }
     /// Encryption of RTP by SDES (RFC 4568).
     Srtp {
         /// Plain RTP only.

@@ -1,6 +1,7 @@
 //! Who may send, and how many calls are let in: all that is decided before a call exists. Bounded in memory, cheap when refusing.
 
 use super::settings::Settings;
+use super::sources::{Bucket, Grant};
 use secrecy::ExposeSecret as _;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -66,45 +67,10 @@ pub(crate) struct Gate {
     refused_order: VecDeque<(Instant, String)>,
 }
 
-/// So many at once, and so many in every second on the whole.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    per_second: u32,
-    left: u32,
-    filled: Option<Instant>,
-}
-
-impl Bucket {
-    /// What strangers are granted.
-    pub(crate) fn for_strangers() -> Self {
-        Self::new(STRANGERS_PER_SECOND)
-    }
-
-    pub(crate) fn new(per_second: u32) -> Self {
-        Self { per_second, left: per_second, filled: None }
-    }
-
-    /// Whether there is one more; takes it.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let filled = *self.filled.get_or_insert(now);
-        let step = Duration::from_secs(1) / self.per_second.max(1);
-        let grown = now.saturating_duration_since(filled).as_nanos() / step.as_nanos().max(1);
-        let grown = u32::try_from(grown).unwrap_or(u32::MAX);
-        if grown >= self.per_second - self.left {
-            (self.left, self.filled) = (self.per_second, Some(now));
-        } else {
-            (self.left, self.filled) = (self.left + grown, Some(filled + step * grown));
-        }
-        let one = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        one
-    }
-}
-
 impl Gate {
     pub(crate) fn new() -> Self {
         Self {
-            strangers: Bucket::for_strangers(),
+            strangers: Bucket::full(STRANGERS),
             admitted: VecDeque::new(),
             half_open: HashMap::new(),
             refused: HashMap::new(),
@@ -182,7 +148,7 @@ pub(crate) fn carries_secret(settings: &Settings, headers: &Headers) -> bool {
 }
 
 /// 403s to strangers.
-const STRANGERS_PER_SECOND: u32 = 20;
+pub(crate) const STRANGERS: Grant = Grant { burst: 20, per_second: 20 };
 /// Refused INVITEs remembered: at 64*T1 that is 512 refusals a second, beyond which a retransmission may be judged anew.
 const MAX_REFUSED: usize = 16_384;
 /// Even at a low call rate a source may have so many INVITEs ringing.
@@ -221,24 +187,6 @@ mod tests {
         for at in &let_in {
             assert!(let_in.iter().filter(|other| (*at..at + 1000).contains(other)).count() <= 10);
         }
-    }
-
-    #[test]
-    fn a_bucket_gives_its_rate_and_no_more() {
-        let start = crate::base::clock::now().at;
-        let mut bucket = Bucket::new(20);
-        let given = |bucket: &mut Bucket, from: u64, to: u64| {
-            (from..to).filter(|at| bucket.take(start + Duration::from_millis(*at))).count()
-        };
-        assert_eq!(given(&mut bucket, 0, 1), 1);
-        assert_eq!((0..100).filter(|_| bucket.take(start)).count(), 19);
-        assert_eq!(given(&mut bucket, 0, 1000), 19, "one each 50 ms");
-        assert_eq!(given(&mut bucket, 1000, 10_000), 180);
-        assert_eq!(
-            (0..100).filter(|_| bucket.take(start + Duration::from_secs(60))).count(),
-            20,
-            "it does not overflow"
-        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a call and its SIP leg say to each other: the words that leave the `sip` layer. `call` uses them as they are.
 
+use super::digest::Credentials;
 use bytes::Bytes;
 use std::fmt;
 use std::net::SocketAddr;
@@ -208,6 +209,8 @@ pub struct Dial {
     pub headers: Vec<(String, String)>,
     /// The offer; empty sends none: then the 2xx brings one, and `LegCommand::Acknowledge` must answer it.
     pub sdp: Bytes,
+    /// What a 401 or 407 is answered with; without them it is a refusal.
+    pub credentials: Option<Credentials>,
 }
 
 /// What a leg of our own calling tells. After `Ended` nothing more comes.

@@ -9,6 +9,7 @@
 mod admission;
 mod agenda;
 mod dialog;
+pub mod digest;
 pub mod endpoint;
 mod entropy;
 pub mod ladder;
@@ -16,11 +17,14 @@ pub mod leg;
 pub mod message;
 mod session_timer;
 pub mod settings;
+mod sources;
 mod transaction;
 pub mod transport;
 
-pub(crate) use admission::Bucket;
+pub(crate) use admission::STRANGERS;
+pub use digest::{Algorithm, Credentials};
 pub use endpoint::{Endpoint, Input, Output};
 pub use leg::{Dial, DialEvent, HeaderPlace, Invite, LegCommand, LegEvent, LegId, Refer, Referral};
-pub use settings::{RequiredHeader, Settings, Timing};
+pub use settings::{Digest, RequiredHeader, Settings, Timing};
+pub(crate) use sources::{Bucket, Grant, Sources, source_of};
 pub use transport::{Flow, Transport};

@@ -1,5 +1,6 @@
 //! What an operator can set of the SIP endpoint, and RFC 3261's timer values (section 17.1.1.1, table 4).
 
+use super::digest::Algorithm;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub drop_unknown: bool,
     /// A shared secret that every INVITE outside a dialog must carry, else 403.
     pub required_header: Option<RequiredHeader>,
+    /// Digest authentication of every INVITE outside a dialog.
+    pub digest: Option<Digest>,
     /// Calls at once; at the cap an INVITE gets 503 with Retry-After.
     pub max_calls: usize,
     /// INVITEs admitted in any one second; above it 503 with Retry-After.
@@ -33,6 +36,19 @@ pub struct RequiredHeader {
     pub name: String,
     /// Its value.
     pub value: SecretString,
+}
+
+/// Whom digest authentication lets in (RFC 8760).
+#[derive(Clone, Debug)]
+pub struct Digest {
+    /// Shown in the challenge.
+    pub realm: String,
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: SecretString,
+    /// Hashes that are asked for, in this order, and accepted.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// RFC 3261's base timers.
@@ -75,6 +91,7 @@ impl Default for Settings {
             allow_from: Vec::new(),
             drop_unknown: false,
             required_header: None,
+            digest: None,
             max_calls: 1000,
             max_calls_per_second: 100,
             session_expires: Duration::from_secs(1800),

@@ -1,6 +1,7 @@
 //! What the SIP side refuses, with the status that names why.
 
 use super::phone::Phone;
+use super::sipp::Sipp;
 use super::stage::Stage;
 
 const CONTACT: (&str, &str) = ("X-ContactID", "100000000004");
@@ -153,4 +154,28 @@ async fn calls_faster_than_allowed_get_503_and_when_to_come_back() {
     // Ten that came within a second or two: most are refused, and never all.
     assert!((5..10).contains(&refused), "{refused} of ten refused");
     gateway.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sipp_is_asked_for_a_digest_and_let_in_with_the_right_password_only() {
+    let digest =
+        "[sip.digest]\nrealm = \"gate\"\nusername = \"cxone\"\npassword = \"open sesame\"\nalgorithms = [\"MD5\"]\n";
+    let (_stage, mut gateway) = Stage::with_gateway(&[], digest).await;
+    let mut bare = Phone::new(&gateway).await;
+    bare.invite(&[CONTACT]).await;
+    let challenge = bare.final_answer().await;
+    assert_eq!(challenge.code(), Some(401), "{challenge:?}");
+    let call = |password: &str| Sipp::new("call_digest.xml", CONTACT.1).digest("cxone", password);
+    let trace = call("open sesame").run(&gateway).await;
+    assert!(trace.codes("INVITE").contains(&200), "{:?}", trace.codes("INVITE"));
+    assert_eq!(trace.codes("BYE"), [200]);
+    gateway.idle().await;
+    assert_eq!(gateway.metric("calls_total", &[]).await, 1.0);
+    call("open sesam").expect_failure(&gateway).await;
+    assert_eq!(gateway.metric("sip_refused_total", &["reason=\"digest_wrong\""]).await, 1.0);
+    assert_eq!(gateway.metric("sip_refused_total", &["reason=\"digest_challenged\""]).await, 3.0);
+    assert_eq!(gateway.metric("calls_total", &[]).await, 1.0);
+    gateway.logged_where("invite_refused", |line| line["reason"] == "digest_wrong").await;
+    let log = gateway.text();
+    assert!(!log.contains("sesam") && !log.contains("response="), "no password and no digest in the log");
 }

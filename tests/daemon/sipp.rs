@@ -13,6 +13,7 @@ pub(crate) struct Sipp {
     tcp: bool,
     calls: u32,
     keys: Vec<(&'static str, String)>,
+    digest: Option<(String, String)>,
 }
 
 /// A sipp that runs.
@@ -30,7 +31,7 @@ pub(crate) struct Trace {
 impl Sipp {
     /// A scenario of tests/sipp by its name, with its contact id.
     pub(crate) fn new(scenario: &'static str, contact: &str) -> Self {
-        Self { scenario, tcp: false, calls: 1, keys: vec![("contact", contact.to_owned())] }
+        Self { scenario, tcp: false, calls: 1, keys: vec![("contact", contact.to_owned())], digest: None }
     }
 
     pub(crate) fn tcp(self) -> Self {
@@ -40,6 +41,11 @@ impl Sipp {
     /// So many calls, all begun within a second.
     pub(crate) fn calls(self, calls: u32) -> Self {
         Self { calls, ..self }
+    }
+
+    /// User and password for a 401.
+    pub(crate) fn digest(self, user: &str, password: &str) -> Self {
+        Self { digest: Some((user.to_owned(), password.to_owned())), ..self }
     }
 
     pub(crate) fn start(self, gateway: &Gateway) -> Running {
@@ -58,12 +64,24 @@ impl Sipp {
         for (name, value) in &self.keys {
             command.args(["-key", name, value]);
         }
+        if let Some((user, password)) = &self.digest {
+            command.args(["-au", user, "-ap", password]);
+        }
         let child = command.spawn().expect("sipp cannot be run: install Debian's sip-tester, as tests/run does");
         Running { child, dir }
     }
 
     pub(crate) async fn run(self, gateway: &Gateway) -> Trace {
         self.start(gateway).finish().await
+    }
+}
+
+impl Sipp {
+    /// A run that must not come to its end.
+    pub(crate) async fn expect_failure(self, gateway: &Gateway) {
+        let running = self.start(gateway);
+        let output = tokio::time::timeout(DEADLINE * 2, running.child.wait_with_output()).await.expect("sipp ends");
+        assert!(!output.unwrap().status.success());
     }
 }
 

@@ -139,8 +139,13 @@ impl Sim {
 
     pub fn dial_with(&mut self, headers: Vec<(String, String)>) -> LegId {
         let leg = self.caller.reserve_leg();
-        let dial =
-            Dial { uri: "sip:+18882346789@127.0.0.2".into(), from: "sip:+1555@127.0.0.1".into(), headers, sdp: sdp() };
+        let dial = Dial {
+            uri: "sip:+18882346789@127.0.0.2".into(),
+            from: "sip:+1555@127.0.0.1".into(),
+            headers,
+            sdp: sdp(),
+            credentials: None,
+        };
         let flow = flow(self.transport, CALLER, CALLEE);
         self.step(Side::Caller, Input::Dial { leg, dial, flow });
         leg

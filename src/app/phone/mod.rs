@@ -204,7 +204,7 @@ impl Phone {
         let privacy = Privacy { encryption: placing.encryption, exposed: false, keys: KeySource::new(seed) };
         let mut exchange = Exchange::new(local, codecs).with(privacy);
         let sdp = if placing.late_offer { Bytes::new() } else { exchange.offer() };
-        let dial = Dial { uri: placing.uri, from: placing.from, headers: placing.headers, sdp };
+        let dial = Dial { uri: placing.uri, from: placing.from, headers: placing.headers, sdp, credentials: None };
         let leg = self.sip.dial(dial, placing.transport).await?;
         let (late_offer, heard_in, codec) = (placing.late_offer, Law::Mu, None);
         Ok(PhoneCall { leg, control, events, audio, exchange, late_offer, heard_in, codec, plays: 0, over: false })

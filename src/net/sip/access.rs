@@ -1,9 +1,9 @@
 //! What of strangers comes in at all (`sip.allow_from`), asked by the sockets before anything is copied or kept.
 
 use crate::base::metric;
-use crate::sip::{Bucket, Endpoint, Settings};
+use crate::sip::{Bucket, Endpoint, Grant, STRANGERS, Settings, Sources};
 use parking_lot::Mutex;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -16,6 +16,8 @@ pub(super) struct Access {
     /// Requests of ours may be unanswered.
     asked: AtomicBool,
     strangers: Mutex<Bucket>,
+    /// What each source may send, those in the list too.
+    sources: Mutex<Sources>,
 }
 
 impl Access {
@@ -24,7 +26,8 @@ impl Access {
             settings: settings.clone(),
             dialled: AtomicBool::new(false),
             asked: AtomicBool::new(false),
-            strangers: Mutex::new(Bucket::for_strangers()),
+            strangers: Mutex::new(Bucket::full(STRANGERS)),
+            sources: Mutex::new(Sources::new(grant(settings))),
         }
     }
 
@@ -39,10 +42,15 @@ impl Access {
         self.settings.allows(peer) || self.dialled.load(Ordering::Relaxed)
     }
 
-    /// Whether a datagram is worth keeping: of strangers only what may answer us, and as many others as will get a 403.
+    /// Whether a datagram is worth keeping: of strangers only what may answer us, and as many others as will get a 403; of nobody
+    /// more than a peer sends that places all the calls that are allowed.
     pub(super) fn takes_datagram(&self, now: Instant, peer: IpAddr, bytes: &[u8]) -> bool {
         if self.serves(peer) || self.asked.load(Ordering::Relaxed) && bytes.starts_with(b"SIP/") {
-            return true;
+            if self.sources.lock().take(now, peer) {
+                return true;
+            }
+            metrics::counter!(metric::SIP_REFUSED_TOTAL, "reason" => "source_flood").increment(1);
+            return false;
         }
         let reason = if self.settings.drop_unknown {
             "stranger_dropped"
@@ -56,13 +64,15 @@ impl Access {
     }
 }
 
-/// What counts as one source: an IPv6 network has 2^64 addresses for whoever owns it.
-pub(super) fn source_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() >> 64 << 64).into(),
-        four => four,
-    }
+/// A call has some ten messages, each of which may come twice; when the calls of a whole gateway end at once that is one each.
+fn grant(settings: &Settings) -> Grant {
+    let per_second = settings.max_calls_per_second.saturating_mul(20).max(LEAST_PER_SECOND);
+    let calls = u32::try_from(settings.max_calls).unwrap_or(u32::MAX);
+    Grant { burst: per_second.saturating_add(calls), per_second }
 }
+
+/// Even where few calls are allowed a peer may ask and repeat so often.
+const LEAST_PER_SECOND: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -82,16 +92,15 @@ mod tests {
         access.dialled.store(true, Ordering::Relaxed);
         assert!(access.serves(far));
         assert_eq!(taken(far, b"INVITE"), 100);
+        let busy = Access::new(&Settings { max_calls_per_second: 1, max_calls: 10, ..Settings::default() });
+        let flood =
+            |peer: &str| (0..5000).filter(|_| busy.takes_datagram(now, peer.parse().unwrap(), b"INVITE")).count();
+        assert_eq!(
+            (flood("127.0.0.1"), flood("127.0.0.1"), flood("127.0.0.2")),
+            (1010, 0, 1010),
+            "each source has its own"
+        );
         let silent = Access::new(&Settings { drop_unknown: true, ..Settings::default() });
         assert!(!silent.takes_datagram(now, far, b"INVITE") && silent.takes_datagram(now, near, b"INVITE"));
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_source() {
-        let source = |ip: &str| source_of(ip.parse().unwrap());
-        assert_eq!(source("2001:db8:0:1::7"), source("2001:db8:0:1:ffff::9"));
-        assert_ne!(source("2001:db8:0:1::7"), source("2001:db8:0:2::7"));
-        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
-        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
     }
 }

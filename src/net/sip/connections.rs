@@ -1,10 +1,9 @@
 //! The stream connections that are open: found by number or by peer, bounded in all and for each source.
 
-use super::access::source_of;
 use super::inlet::Inlets;
 use super::stream::Connection;
 use crate::base::metric;
-use crate::sip::{Flow, Transport};
+use crate::sip::{Flow, Transport, source_of};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

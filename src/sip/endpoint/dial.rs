@@ -33,6 +33,7 @@ impl Endpoint {
         let phase = Phase::Calling { client, cancel: Cancel::No };
         let mut leg = Leg::new(Role::Calling, dialog, phase, flow.remote.ip());
         leg.described = description;
+        leg.credentials = dial.credentials.map(Box::new);
         self.dialogs.insert(leg.dialog_key(), id);
         self.legs.insert(id, leg);
         self.dialled += 1;
@@ -69,6 +70,7 @@ impl Endpoint {
         match (cseq.method, response.code) {
             (Method::Invite, ..200) => self.progress(turn, leg, client_id, &response),
             (Method::Invite, 200..300) => self.accepted(turn, leg, cseq.number, &response),
+            (Method::Invite | Method::Bye, 401 | 407) if self.answer_challenge(turn, leg, client_id, &response) => {}
             (Method::Invite, code) => self.refused(turn, leg, code, &response.reason, headers),
             (Method::Bye, 200..) => self.finish(turn, leg),
             (Method::Refer, 200..) => self.refer_answered(turn, leg, cseq.number, &response),

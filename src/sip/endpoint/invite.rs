@@ -19,15 +19,17 @@ impl Endpoint {
         if self.merges.contains_key(&inbound.merge_key()) {
             return self.refuse(turn, inbound, &Refused::new(482, "merged"));
         }
-        if let Err(refused) = verdict::check(&inbound.request, &self.settings) {
-            return self.refuse(turn, inbound, &refused);
-        }
         let transaction = inbound.transaction_key();
         if let Some(refusal) = self.gate.refused_before(turn.at, &transaction) {
             return self.refuse(turn, inbound, &refusal.into());
         }
         if let Some(refusal) = self.closed(inbound) {
             return self.shed(turn, inbound, transaction, refusal);
+        }
+        // Who it is comes first (section 8.2): nothing else is told to who may not call.
+        let refused = self.authenticate(turn.at, inbound);
+        if let Err(refused) = refused.and_then(|()| verdict::check(&inbound.request, &self.settings)) {
+            return self.refuse(turn, inbound, &refused);
         }
         let session = verdict::session_timer(&inbound.request, &self.settings);
         match session.and_then(|session| Ok((session, verdict::offer(&inbound.request)?))) {

@@ -2,10 +2,11 @@
 
 use super::refer::Subscription;
 use super::words::Template;
-use crate::sip::admission::Bucket;
 use crate::sip::agenda::Alarms;
 use crate::sip::dialog::Dialog;
+use crate::sip::digest::Credentials;
 use crate::sip::session_timer::SessionTimer;
+use crate::sip::sources::Bucket;
 use crate::sip::transport::Flow;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -49,6 +50,10 @@ pub(super) struct Leg {
     pub(super) infos: Bucket,
     /// Server transactions within the dialog, oldest first: only the newest few are kept for retransmissions.
     pub(super) recent: VecDeque<u64>,
+    /// What challenges are answered with, in a call of our own.
+    pub(super) credentials: Option<Box<Credentials>>,
+    /// Challenges that were answered.
+    pub(super) challenges: u8,
     /// Where the INVITE came from.
     pub(super) source: IpAddr,
     /// Whether it still counts among its source's INVITEs without ACK.
@@ -183,6 +188,8 @@ impl Leg {
             changes: Bucket::new(CHANGES_PER_SECOND),
             infos: Bucket::new(INFOS_PER_SECOND),
             recent: VecDeque::new(),
+            credentials: None,
+            challenges: 0,
             source,
             half_open: role == Role::Called,
         }

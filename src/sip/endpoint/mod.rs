@@ -1,5 +1,6 @@
 //! The SIP endpoint: one UAS, and a small UAC, over all flows of a process (RFC 3261 sections 8, 13 to 15). Sans-IO.
 
+mod authenticate;
 mod command;
 mod dial;
 mod invite;
@@ -19,6 +20,7 @@ mod words;
 
 use super::admission::Gate;
 use super::agenda::Agenda;
+use super::digest::Guard;
 use super::entropy::Entropy;
 use super::leg::{Dial, DialEvent, Invite, LegCommand, LegEvent, LegId};
 use super::settings::Settings;
@@ -132,6 +134,7 @@ pub enum Output {
 pub struct Endpoint {
     settings: Settings,
     gate: Gate,
+    guard: Guard,
     remarks: Remarks,
     entropy: Entropy,
     agenda: Agenda<Owner>,
@@ -174,6 +177,7 @@ impl Endpoint {
     pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
         Self {
             gate: Gate::new(),
+            guard: Guard::new(&seed),
             remarks: Remarks::default(),
             settings,
             entropy: Entropy::new(seed),

@@ -64,6 +64,9 @@ impl Endpoint {
     fn malformed(&mut self, turn: &mut Turn<'_>, malformed: Malformed, flow: Flow, known: bool) {
         metrics::counter!(metric::SIP_PARSE_ERRORS_TOTAL).increment(1);
         tracing::debug!(what = malformed.what, "malformed SIP message");
+        if matches!(malformed.code, 413 | 414 | 513) {
+            count_refused("too_large");
+        }
         let Some(request) = malformed.request.filter(|request| known && request.method != Method::Ack) else { return };
         if request.method == Method::Invite {
             self.remarks.write(turn.at, flow.remote.ip(), malformed.code, "malformed");

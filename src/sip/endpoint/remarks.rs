@@ -14,7 +14,8 @@ pub(super) struct Remarks {
 impl Remarks {
     /// A refusal. The source is named where an operator may have to let it in.
     pub(super) fn refused(&mut self, now: Instant, inbound: &Inbound, code: u16, reason: &'static str) {
-        if inbound.request.method == Method::Invite {
+        // A challenge is where each call begins.
+        if inbound.request.method == Method::Invite && !matches!(reason, "digest_challenged" | "digest_stale") {
             self.write(now, inbound.flow.remote.ip(), code, reason);
         }
     }
@@ -22,7 +23,7 @@ impl Remarks {
     /// The same of an INVITE that could not be read.
     pub(super) fn write(&mut self, now: Instant, source: IpAddr, code: u16, reason: &'static str) {
         let Some(left_out) = self.due(now, reason) else { return };
-        let source = (code == 403).then(|| tracing::field::display(source.to_canonical()));
+        let source = matches!(code, 401 | 403).then(|| tracing::field::display(source.to_canonical()));
         tracing::warn!(event = "invite_refused", reason, code, source, left_out, "INVITE refused");
     }
 

@@ -28,7 +28,10 @@ impl Endpoint {
         if inbound.request.method == Method::Invite && inbound.to.tag().is_none() {
             count_invite(code);
         }
-        finish_response(&mut response);
+        // What we are is not told to strangers.
+        if self.settings.allows(inbound.flow.remote.ip()) {
+            finish_response(&mut response);
+        }
         turn.send(template.flow, response.to_bytes());
     }
 

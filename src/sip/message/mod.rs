@@ -14,8 +14,8 @@ mod write;
 
 pub use body::{NoDescription, dtmf_digit, session_description};
 pub use frame::{Frame, Framer};
-pub(crate) use headers::same_name;
 pub use headers::{Field, Headers};
+pub(crate) use headers::{is_token, same_name};
 pub use inbound::Inbound;
 pub(crate) use inbound::response_flow;
 pub use method::Method;
@@ -65,6 +65,8 @@ pub struct Response {
 
 /// Longest message, head and body together, that is read.
 pub const MAX_MESSAGE: usize = 65_536;
+/// Longest body that is read; a session description with an ISUP part beside it has a few kilobytes.
+pub const MAX_BODY: usize = 32_768;
 /// Most header fields that are read; CXone and carriers send around thirty.
 pub const MAX_FIELDS: usize = 256;
 /// Longest header field that is read; vendors put JSON of several kilobytes into X- headers.

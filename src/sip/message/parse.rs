@@ -2,7 +2,7 @@
 //! where a request can still be answered, with what of it could be read.
 
 use super::headers::{Headers, is_token};
-use super::{MAX_FIELD, MAX_FIELDS, MAX_MESSAGE, Message, Method, Request, Response};
+use super::{MAX_BODY, MAX_FIELD, MAX_FIELDS, Message, Method, Request, Response};
 use bytes::Bytes;
 
 /// How the end of a message is known.
@@ -43,6 +43,7 @@ pub fn parse(bytes: &Bytes, framing: Framing) -> Result<Message, Malformed> {
         _ if version == Version::Other => Err(Problem { code: 505, what: "only SIP/2.0 is spoken here" }),
         _ if !is_token(request.method.as_str()) => Err(Problem::bad("the method is no token")),
         _ if request.uri.is_empty() => Err(Problem::bad("the Request-Line has no Request-URI")),
+        _ if request.uri.len() > MAX_FIELD => Err(Problem { code: 414, what: "the Request-URI is too long" }),
         _ if request.uri.contains([' ', '\t']) => Err(Problem::bad("the Request-URI holds white space")),
         Ok(()) => read_body(&lines, &request.headers, framing),
         Err(problem) => Err(problem),
@@ -118,7 +119,7 @@ fn read_headers(lines: &mut Lines<'_>, headers: &mut Headers) -> Result<(), Prob
             headers.push_read(&name, value);
         }
         if headers.len() >= MAX_FIELDS {
-            break Err(Problem::bad("too many header fields"));
+            break Err(Problem { code: 513, what: "too many header fields" });
         }
         let (target, part) = if folded {
             (open.as_mut().map(|(_, value)| value), line)
@@ -133,8 +134,8 @@ fn read_headers(lines: &mut Lines<'_>, headers: &mut Headers) -> Result<(), Prob
             (Some(&mut open.insert((name, Vec::new())).1), rest.get(1..).unwrap_or_default())
         };
         let Some(value) = target else { continue };
-        if value.len() + part.len() > MAX_FIELD {
-            break Err(Problem::bad("a header field is too long"));
+        if value.len() + line.len() > MAX_FIELD {
+            break Err(Problem { code: 513, what: "a header field is too long" });
         }
         let part = part.trim_ascii();
         if !value.is_empty() && !part.is_empty() {
@@ -150,13 +151,12 @@ fn read_headers(lines: &mut Lines<'_>, headers: &mut Headers) -> Result<(), Prob
 
 fn read_body(lines: &Lines<'_>, headers: &Headers, framing: Framing) -> Result<Bytes, Problem> {
     let rest = lines.bytes.slice(lines.at.min(lines.bytes.len())..);
-    if rest.len() > MAX_MESSAGE {
-        return Err(Problem { code: 513, what: "the message is too large" });
-    }
+    let too_large = Problem { code: 413, what: "the body is too large" };
     match content_length(headers)? {
-        Some(length) if length > MAX_MESSAGE => Err(Problem { code: 513, what: "the message is too large" }),
+        Some(length) if length > MAX_BODY => Err(too_large),
         Some(length) if length > rest.len() => Err(Problem::bad("Content-Length is larger than the body")),
         Some(length) => Ok(rest.slice(..length)),
+        None if framing == Framing::Datagram && rest.len() > MAX_BODY => Err(too_large),
         None if framing == Framing::Datagram => Ok(rest),
         None => Err(Problem::bad("no Content-Length on a stream")),
     }
@@ -282,6 +282,12 @@ mod tests {
         assert_eq!(read(&long).unwrap_err().what, "a header field is too long");
         let folded = format!("BYE sip:a@h SIP/2.0\r\nX: y{}\r\n\r\n", "\r\n y".repeat(MAX_FIELD));
         assert_eq!(read(&folded).unwrap_err().what, "a header field is too long");
+        let body = "b".repeat(MAX_BODY + 1);
+        for length in ["", "l: 32769\r\n"] {
+            let large = read(&format!("BYE sip:a@h SIP/2.0\r\n{length}\r\n{body}")).unwrap_err();
+            assert_eq!((large.code, large.what.as_str()), (413, "the body is too large"));
+        }
+        assert_eq!(request(&format!("BYE sip:a@h SIP/2.0\r\nl: {MAX_BODY}\r\n\r\n{body}")).body.len(), MAX_BODY);
     }
 
     #[test]
