@@ -120,7 +120,6 @@ fn all_problems_are_told_at_once_each_with_its_path_and_what_would_be_right() {
 fn what_a_later_version_brings_is_refused_when_demanded_and_noted_when_it_is_the_default() {
     for (text, path) in [
         ("[media]\ncodecs = [\"G722\"]", "media.codecs"),
-        ("[sip]\nlisten = [\"tls:0.0.0.0:5061\"]", "sip.listen"),
         ("[history]\nstore = \"postgres://u:p@db/history\"", "history.store"),
         ("[webhook]\nurl = \"https://example.com\"", "webhook.url"),
     ] {
@@ -142,6 +141,23 @@ fn required_srtp_needs_a_way_for_its_keys() {
     assert!(alone.starts_with("media.srtp") && alone.contains("srtp_without_tls"), "{alone}");
     let without_tls = load("[media]\nsrtp = \"required\"\nsrtp_without_tls = true", &[]).unwrap();
     assert!(without_tls.notices().iter().any(|notice| notice.path == "media.srtp_without_tls"));
+}
+
+#[test]
+fn a_tls_socket_needs_certificate_and_key_and_they_need_each_other() {
+    let told = |text: &str| match load(text, &[]) {
+        Ok(config) => {
+            config.notices().iter().map(|notice| notice.path.clone()).filter(|path| path == "sip.tls").collect()
+        }
+        Err(problems) => problems.iter().map(|problem| problem.path.clone()).collect::<Vec<_>>(),
+    };
+    let tls = "[sip]\nlisten = [\"tls:0.0.0.0:5061\"]\n[sip.tls]\n";
+    let (certificate, key) = ("certificate_file = \"a\"\n", "private_key_file = \"b\"\n");
+    assert_eq!(told(tls), ["sip.tls.certificate_file", "sip.tls.private_key_file"]);
+    assert_eq!(told(&format!("{tls}{key}")), ["sip.tls.certificate_file"]);
+    assert_eq!(told(&format!("[sip.tls]\n{certificate}")), ["sip.tls.private_key_file"]);
+    assert_eq!(told(&format!("[sip.tls]\n{certificate}{key}")), ["sip.tls"], "a note: nothing listens");
+    assert!(told(&format!("{tls}{certificate}{key}")).is_empty());
 }
 
 #[test]

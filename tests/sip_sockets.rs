@@ -437,8 +437,9 @@ async fn a_peer_that_cannot_be_reached_or_named_is_said() {
     let Some(DialEvent::Refused { code: 503, .. }) = within_reason(out.event()).await else { panic!() };
     assert_eq!(within_reason(out.event()).await, Some(DialEvent::Ended));
     for (uri, what) in [
-        ("tel:+1555", "only sip: URIs"),
-        ("sip:x@127.0.0.1;transport=tls", "transport"),
+        ("tel:+1555", "only sip: and sips: URIs"),
+        ("sip:x@127.0.0.1;transport=sctp", "transport"),
+        ("sips:x@127.0.0.1;transport=udp", "by TLS only"),
         ("sip:x@[::1]", "no such listener"),
         ("nonsense", "scheme"),
     ] {

@@ -127,7 +127,7 @@ impl Gateway {
         let sip_stop = stop.child_token();
 
         let listeners: Vec<_> = config.sip.listen.iter().map(listen).collect();
-        let bound = net_sip::bind(&listeners).await?;
+        let bound = net_sip::bind_with(&listeners, socket_options(&config)).await?;
         let agent = bind("agent.listen", config.agent.listen).await?;
         let admin = bind("admin.listen", config.admin.listen).await?;
         if let Some(path) = &config.media.recording_dir {
@@ -221,6 +221,11 @@ impl Gateway {
         &self.shared.registry
     }
 
+    /// Reads the TLS files of SIP now. Calls and connections go on; what cannot be used is logged and changes nothing.
+    pub fn reload(&self) {
+        self.shared.sip.reload_tls();
+    }
+
     /// The stages of each turn from now on, of all calls. A listener that lags behind by 64 loses the oldest.
     #[must_use]
     pub fn turns(&self) -> broadcast::Receiver<TurnTimes> {
@@ -280,10 +285,23 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<BoundListener, G
 pub(super) fn listen(setting: &config::Listen) -> net_sip::Listen {
     let transport = match setting.transport {
         config::Transport::Udp => sip::Transport::Udp,
-        // `tls:` does not get past the configuration yet.
-        config::Transport::Tcp | config::Transport::Tls => sip::Transport::Tcp,
+        config::Transport::Tcp => sip::Transport::Tcp,
+        config::Transport::Tls => sip::Transport::Tls,
     };
     net_sip::Listen { transport, address: setting.address }
+}
+
+/// Certificate and key as `[sip.tls]` names them.
+pub(super) fn socket_options(config: &Config) -> net_sip::SocketOptions {
+    net_sip::SocketOptions { tls: tls_files(&config.sip.tls), ..net_sip::SocketOptions::default() }
+}
+
+pub(super) fn tls_files(tls: &config::Tls) -> Option<net_sip::TlsFiles> {
+    Some(net_sip::TlsFiles {
+        certificate: tls.certificate_file.clone()?,
+        private_key: tls.private_key_file.clone()?,
+        client_ca: tls.client_ca_file.clone(),
+    })
 }
 
 fn sip_settings(config: &Config) -> sip::Settings {

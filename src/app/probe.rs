@@ -1,6 +1,7 @@
 //! What `check` tries: each service once, the sockets, the store. Nothing is changed and nobody is signalled.
 
 use super::tenants::{Tenant, Tenants};
+use crate::base::clock;
 use crate::base::{Fault, FaultKind, Service};
 use crate::config::{Config, Store as StoreKind};
 use crate::net::sip as net_sip;
@@ -25,6 +26,9 @@ pub async fn run(config: Config, tell: &mut (dyn FnMut(Finding) + Send)) {
     let config = Arc::new(config);
     let mut told = |what: String, seen: Result<String, String>| tell(Finding { what, seen });
     told("sockets".to_owned(), sockets(&config).await);
+    if let Some(files) = super::gateway::tls_files(&config.sip.tls) {
+        told("sip.tls".to_owned(), certificate(&files));
+    }
     told("rtp ports".to_owned(), rtp_ports(&config));
     told("advertised address".to_owned(), advertised(&config));
     let StoreKind::Sqlite(path) = &config.history.store else { return };
@@ -86,13 +90,33 @@ fn advice(fault: &Fault) -> String {
 async fn sockets(config: &Config) -> Result<String, String> {
     let listeners: Vec<_> = config.sip.listen.iter().map(super::gateway::listen).collect();
     let names = listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    net_sip::bind(&listeners).await.map_err(|error| format!("{error} (is a gateway running already?)"))?;
+    // What is wrong with the files is told by its own finding; the ports are tried all the same.
+    let options = super::gateway::socket_options(config);
+    match net_sip::bind_with(&listeners, options).await {
+        Ok(_) => {}
+        Err(error @ net_sip::SipError::Tls(_)) => return Err(format!("{error} (see sip.tls)")),
+        Err(error) => return Err(format!("{error} (is a gateway running already?)")),
+    }
     for (key, address) in [("agent.listen", config.agent.listen), ("admin.listen", config.admin.listen)] {
         tokio::net::TcpListener::bind(address)
             .await
             .map_err(|error| format!("{key} {address}: {error} (is a gateway running already?)"))?;
     }
     Ok(format!("{names}, agent {}, admin {} can be bound", config.agent.listen, config.admin.listen))
+}
+
+/// Whether the files fit each other, and the certificate is good today.
+fn certificate(files: &net_sip::TlsFiles) -> Result<String, String> {
+    let wall = clock::now().wall;
+    let (own, clients) = files.check().map_err(|error| error.to_string())?;
+    if let Some(wrong) = own.invalid_at(wall) {
+        return Err(format!("sip.tls.certificate_file {} {wrong}", files.certificate.display()));
+    }
+    let clients = match clients {
+        Some(authorities) => format!("certificates of {authorities} authorities are demanded of callers"),
+        None => "no certificate is demanded of callers".to_owned(),
+    };
+    Ok(format!("{}; its key fits; {clients}", own.describe(wall)))
 }
 
 fn rtp_ports(config: &Config) -> Result<String, String> {

@@ -42,5 +42,18 @@ pub const STT_RECONNECTS_TOTAL: &str = "voice_gateway_stt_reconnects_total";
 pub const QUEUE_DROPPED_TOTAL: &str = "voice_gateway_queue_dropped_total";
 /// Counter: SIP messages that could not be parsed.
 pub const SIP_PARSE_ERRORS_TOTAL: &str = "voice_gateway_sip_parse_errors_total";
+/// Gauge: SIP stream connections that are open.
+pub const SIP_CONNECTIONS: &str = "voice_gateway_sip_connections";
+/// Counter `{reason}`: SIP stream connections that we closed (no_message, unfinished, idle, not_reading, queue_full).
+pub const SIP_CONNECTIONS_CLOSED_TOTAL: &str = "voice_gateway_sip_connections_closed_total";
+/// Counter `{kind}`: keep-alives answered (RFC 5626: crlf on streams, stun on UDP).
+pub const SIP_KEEP_ALIVES_TOTAL: &str = "voice_gateway_sip_keep_alives_total";
+/// Counter `{direction,outcome}`: TLS handshakes of SIP (ok, timeout, plaintext, no_certificate, certificate, refused_by_peer,
+/// protocol, closed).
+pub const SIP_TLS_HANDSHAKES_TOTAL: &str = "voice_gateway_sip_tls_handshakes_total";
+/// Counter `{outcome}`: SIP TLS files read anew (ok, failed).
+pub const SIP_TLS_RELOADS_TOTAL: &str = "voice_gateway_sip_tls_reloads_total";
+/// Gauge, seconds since 1970: the end of our SIP TLS certificate.
+pub const SIP_TLS_CERTIFICATE_NOT_AFTER: &str = "voice_gateway_sip_tls_certificate_not_after_seconds";
 /// Counter `{reason}`: SIP requests refused or dropped before a call existed.
 pub const SIP_REFUSED_TOTAL: &str = "voice_gateway_sip_refused_total";

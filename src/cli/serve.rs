@@ -37,6 +37,13 @@ pub(super) async fn run(file: &ConfigFile) -> Exit {
             return Exit::Failed;
         }
     };
+    let mut reload = match signal(SignalKind::hangup()) {
+        Ok(reload) => reload,
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP cannot be watched");
+            return Exit::Failed;
+        }
+    };
     let gateway = match Gateway::start(config, metrics).await {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -44,9 +51,18 @@ pub(super) async fn run(file: &ConfigFile) -> Exit {
             return Exit::Failed;
         }
     };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("SIGINT"),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                tracing::info!("SIGTERM");
+                break;
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("SIGINT");
+                break;
+            }
+            Some(()) = reload.recv() => gateway.reload(),
+        }
     }
     tokio::select! {
         () = gateway.drain() => Exit::Done,

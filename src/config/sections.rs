@@ -14,7 +14,7 @@ use url::Url;
 settings! {
     /// `[sip]`: the leg towards CXone.
     Sip {
-        /// Sockets. Default `udp:0.0.0.0:5060` and `tcp:0.0.0.0:5060`.
+        /// Sockets: `udp:`, `tcp:`, `tls:` with address and port. Default `udp:0.0.0.0:5060` and `tcp:0.0.0.0:5060`.
         listen: Vec<Listen> = [Transport::Udp, Transport::Tcp].map(|transport| Listen { transport, address: any(5060) }).to_vec();
         /// Certificates of the `tls:` sockets.
         tls: Tls = Tls::default();
@@ -55,7 +55,7 @@ settings! {
 }
 
 settings! {
-    /// `[sip.tls]`: PEM files of the `tls:` sockets.
+    /// `[sip.tls]`: PEM files of the `tls:` sockets, read again when they change and on SIGHUP.
     Tls {
         /// Our certificate chain.
         certificate_file: Option<PathBuf> = None;

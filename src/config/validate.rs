@@ -29,8 +29,19 @@ pub(super) fn config(config: &Config, problems: &mut Vec<Problem>) {
             wrong("media.port_range", format!("must not hold the port of sip.listen {listen}"));
         }
     }
-    if let Some(tls) = sip.listen.iter().find(|listen| listen.transport == Transport::Tls) {
-        wrong("sip.listen", format!("not available yet: {tls}; use udp: or tcp:"));
+    let secure = sip.listen.iter().find(|listen| listen.transport == Transport::Tls);
+    for (file, key) in [
+        (&sip.tls.certificate_file, "sip.tls.certificate_file"),
+        (&sip.tls.private_key_file, "sip.tls.private_key_file"),
+    ] {
+        if file.is_some() {
+            continue;
+        }
+        if let Some(listen) = secure {
+            wrong(key, format!("missing: sip.listen {listen} needs certificate and key"));
+        } else if sip.tls.certificate_file.is_some() || sip.tls.private_key_file.is_some() {
+            wrong(key, "missing: certificate and key go together".to_owned());
+        }
     }
     if let Some(address) = sip.public_address.filter(|address| address.is_unspecified() || address.is_multicast()) {
         wrong("sip.public_address", format!("must be the address peers reach this host at, not {address}"));
@@ -184,8 +195,9 @@ pub(super) fn notices(config: &Config) -> Vec<Problem> {
         note("webhook.secret", "has no effect without webhook.url".to_owned());
     }
     let tls = &config.sip.tls;
-    if tls.certificate_file.is_some() || tls.private_key_file.is_some() || tls.client_ca_file.is_some() {
-        note("sip.tls", "not available yet: no tls: socket is opened".to_owned());
+    let listens = config.sip.listen.iter().any(|listen| listen.transport == Transport::Tls);
+    if !listens && (tls.certificate_file.is_some() || tls.client_ca_file.is_some()) {
+        note("sip.tls", "has no effect without a tls: socket in sip.listen, such as \"tls:0.0.0.0:5061\"".to_owned());
     }
     if config.sip.allow_from.is_empty() && config.sip.listen.iter().any(|listen| !listen.address.ip().is_loopback()) {
         note("sip.allow_from", "is empty: only calls from this host are taken; name CXone's networks".to_owned());

@@ -18,6 +18,7 @@ pub mod message;
 mod session_timer;
 pub mod settings;
 mod sources;
+mod stun;
 mod transaction;
 pub mod transport;
 

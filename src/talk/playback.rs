@@ -198,7 +198,7 @@ impl Playback {
         }) {
             Some(Step::End(ending)) => Some(ending),
             Some(Step::Press(tones)) => {
-                self.pressing = Some(now + tones.iter().map(Tone::whole).sum());
+                self.pressing = Some(now + tones.iter().map(Tone::whole).sum::<Duration>());
                 out.push(Act::Press(tones));
                 None
             }

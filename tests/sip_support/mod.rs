@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+pub mod station;
+
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@ use super::connections::Connections;
 use super::inlet::{Held, Inlet, Inlets};
 use super::leg::{EVENTS, Incoming, Leg, Orphans, SipHandle};
 use super::route::Routes;
+use super::tls;
 use super::{Bound, SipError, stream, udp};
 use crate::base::{clock, metric};
 use crate::sip::ladder::{Direction, Ladders};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +47,8 @@ pub(super) enum Order {
 pub(super) struct Driver {
     endpoint: Endpoint,
     udp: Vec<(SocketAddr, Arc<UdpSocket>)>,
-    tcp: Vec<SocketAddr>,
+    /// Listeners of streams, in the order of the configuration.
+    streams: Vec<(Transport, SocketAddr)>,
     routes: Routes,
     connections: Connections,
     calls: HashMap<LegId, mpsc::Sender<LegEvent>>,
@@ -81,12 +83,13 @@ impl Driver {
         let active = Arc::new(AtomicUsize::new(0));
         let ladders = Arc::new(Mutex::new(Ladders::default()));
         let sockets = CancellationToken::new();
+        let Bound { udp, streams, tls, limits, seed } = bound;
         let mut driver = Self {
-            endpoint: Endpoint::new(settings, bound.seed),
+            endpoint: Endpoint::new(settings, seed),
             udp: Vec::new(),
-            tcp: Vec::new(),
+            streams: Vec::new(),
             routes: Routes::default(),
-            connections: Connections::default(),
+            connections: Connections::new(limits, Arc::clone(&tls)),
             calls: HashMap::new(),
             dialled: HashMap::new(),
             incoming,
@@ -97,15 +100,22 @@ impl Driver {
             active: active.clone(),
             ladders: ladders.clone(),
             tracker: tracker.clone(),
-            sockets,
+            sockets: sockets.clone(),
             next: None,
         };
-        driver.open(bound.udp, bound.tcp);
+        driver.open(udp, streams);
+        if tls.has_files() {
+            tracker.spawn(tls::watch(Arc::clone(&tls), limits.tls_files, sockets));
+        }
         tracker.spawn(driver.run(inlet_queue, order_queue, drains, stop));
-        (SipHandle { orders, drain: Arc::new(drain), active, orphans, ladders }, calls)
+        (SipHandle { orders, drain: Arc::new(drain), active, orphans, ladders, tls }, calls)
     }
 
-    fn open(&mut self, udp: Vec<(SocketAddr, std::net::UdpSocket)>, tcp: Vec<(SocketAddr, std::net::TcpListener)>) {
+    fn open(
+        &mut self,
+        udp: Vec<(SocketAddr, std::net::UdpSocket)>,
+        streams: Vec<(Transport, SocketAddr, std::net::TcpListener)>,
+    ) {
         for (local, socket) in udp {
             match UdpSocket::from_std(socket) {
                 Ok(socket) => {
@@ -118,12 +128,13 @@ impl Driver {
                 Err(error) => tracing::error!(%local, %error, "SIP listener lost"),
             }
         }
-        for (local, listener) in tcp {
+        for (transport, local, listener) in streams {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
                     let (inlets, access) = (self.inlets.clone(), self.access.clone());
-                    self.tracker.spawn(stream::accept(local, listener, inlets, access, self.sockets.clone()));
-                    self.tcp.push(local);
+                    let stop = self.sockets.clone();
+                    self.tracker.spawn(stream::accept(transport, local, listener, inlets, access, stop));
+                    self.streams.push((transport, local));
                 }
                 Err(error) => tracing::error!(%local, %error, "SIP listener lost"),
             }
@@ -187,8 +198,8 @@ impl Driver {
                     self.step(Input::Received { flow, bytes });
                 }
             }
-            Inlet::Accepted { local, remote, stream } => {
-                self.connections.accepted(local, remote, stream, &self.inlets, &self.tracker);
+            Inlet::Accepted { transport, local, remote, stream } => {
+                self.connections.accepted(transport, local, remote, stream, &self.inlets, &self.tracker);
             }
             Inlet::Message { flow, bytes } => self.step(Input::Received { flow, bytes }),
             Inlet::Broken { flow, head } => self.step(Input::Broken { flow, head }),
@@ -225,11 +236,31 @@ impl Driver {
                 let socket = self.udp.iter().position(|(local, _)| fits(local))?;
                 (socket, self.udp.get(socket)?.0)
             }
-            Transport::Tcp => (0, *self.tcp.iter().find(|local| fits(local))?),
-            Transport::Tls => return None,
+            Transport::Tcp | Transport::Tls => {
+                match self.streams.iter().find(|(kind, local)| *kind == transport && fits(local)) {
+                    Some((_, listener)) => (0, *listener),
+                    None if transport == Transport::Tcp => return None,
+                    None => return self.flow_without_listener(transport, remote),
+                }
+            }
         };
         let local = self.routes.towards(clock::now().at, listener, remote.ip());
         Some(Flow { transport, socket, connection: 0, local, remote })
+    }
+
+    fn flow_without_listener(&mut self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
+        let any = match remote {
+            SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+        };
+        let local = self.routes.towards(clock::now().at, any, remote.ip()).ip();
+        match self.connections.flow_without_listener(transport, local, remote) {
+            Ok(flow) => Some(flow),
+            Err(error) => {
+                tracing::warn!(%error, %local, "no socket for a SIP connection");
+                None
+            }
+        }
     }
 
     /// Steps the endpoint, and again for what went wrong in carrying out what it wanted.

@@ -1,7 +1,7 @@
 //! What sockets hand to the driver, over one queue that is bounded in entries and in bytes. Full: UDP waits in the kernel's buffer,
 //! TCP stops reading.
 
-use crate::sip::Flow;
+use crate::sip::{Flow, Transport};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 #[derive(Debug)]
 pub(super) enum Inlet {
     Datagrams { socket: usize, batch: Vec<(SocketAddr, Bytes)> },
-    Accepted { local: SocketAddr, remote: SocketAddr, stream: TcpStream },
+    Accepted { transport: Transport, local: SocketAddr, remote: SocketAddr, stream: TcpStream },
     Message { flow: Flow, bytes: Bytes },
     Broken { flow: Flow, head: Bytes },
     Closed { flow: Flow },
@@ -36,6 +36,11 @@ impl Inlets {
     pub(super) fn new() -> (Self, mpsc::Receiver<Held>) {
         let (queue, receiver) = mpsc::channel(ENTRIES);
         (Self { queue, room: Arc::new(Semaphore::new(BYTES)) }, receiver)
+    }
+
+    /// Waits until the driver has ended.
+    pub(super) async fn closed(&self) {
+        self.queue.closed().await;
     }
 
     /// Waits for room; false once the driver has ended.

@@ -2,6 +2,7 @@
 
 use super::SipError;
 use super::driver::Order;
+use super::tls::Tls;
 use crate::base::Now;
 use crate::sip::ladder::{Ladder, Ladders};
 use crate::sip::message::{Scheme, Uri};
@@ -64,6 +65,7 @@ pub struct SipHandle {
     pub(super) active: Arc<AtomicUsize>,
     pub(super) orphans: Arc<Orphans>,
     pub(super) ladders: Arc<Mutex<Ladders>>,
+    pub(super) tls: Arc<Tls>,
 }
 
 impl Leg {
@@ -148,6 +150,11 @@ impl SipHandle {
         self.drain.send_replace(drain);
     }
 
+    /// Reads the TLS files now instead of at the next look at them. What comes of it is logged.
+    pub fn reload_tls(&self) {
+        self.tls.asked.notify_one();
+    }
+
     /// Legs that have not ended.
     #[must_use]
     pub fn active(&self) -> usize {
@@ -166,8 +173,8 @@ impl SipHandle {
         self.ladders.lock().latest()
     }
 
-    /// Places a call, by `transport` or as the URI's `transport` parameter says, else UDP. A listener of that transport must
-    /// be open. ACK is sent by itself.
+    /// Places a call, by `transport` or as the URI says (`sips:`, `transport` parameter), else by UDP. A listener of that
+    /// transport must be open; only TLS does without, and is reached over the connection it opens. ACK is sent by itself.
     pub async fn dial(&self, dial: Dial, transport: Option<Transport>) -> Result<OutLeg, SipError> {
         let (transport, remote) = resolve(&dial.uri, transport).await?;
         let (reply, answer) = oneshot::channel();
@@ -183,15 +190,19 @@ impl SipHandle {
 async fn resolve(text: &str, transport: Option<Transport>) -> Result<(Transport, SocketAddr), SipError> {
     let wrong = |what: &str| SipError::Uri { uri: text.to_owned(), what: what.to_owned() };
     let uri = Uri::parse(text).map_err(wrong)?;
-    if uri.scheme != Scheme::Sip {
-        return Err(wrong("only sip: URIs can be called"));
-    }
-    let transport = match (transport, uri.params.value("transport").map(str::to_ascii_lowercase).as_deref()) {
-        (Some(transport), _) => transport,
-        (None, None | Some("udp")) => Transport::Udp,
-        (None, Some("tcp")) => Transport::Tcp,
-        (None, Some(_)) => return Err(wrong("its transport is not spoken here")),
-    };
+    let transport =
+        match (&uri.scheme, transport, uri.params.value("transport").map(str::to_ascii_lowercase).as_deref()) {
+            (Scheme::Sips, Some(Transport::Udp | Transport::Tcp), _) | (Scheme::Sips, None, Some("udp")) => {
+                return Err(wrong("sips: goes by TLS only"));
+            }
+            (Scheme::Sips, ..) => Transport::Tls,
+            (Scheme::Sip, Some(transport), _) => transport,
+            (Scheme::Sip, None, None | Some("udp")) => Transport::Udp,
+            (Scheme::Sip, None, Some("tcp")) => Transport::Tcp,
+            (Scheme::Sip, None, Some("tls")) => Transport::Tls,
+            (Scheme::Sip, None, Some(_)) => return Err(wrong("its transport is not spoken here")),
+            _ => return Err(wrong("only sip: and sips: URIs can be called")),
+        };
     let port = uri.port.unwrap_or(transport.default_port());
     let remote = match uri.ip() {
         Some(ip) => SocketAddr::new(ip, port),

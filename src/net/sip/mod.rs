@@ -9,11 +9,15 @@ mod connections;
 mod driver;
 mod inlet;
 mod leg;
+mod limits;
 mod route;
 mod stream;
+mod tls;
 mod udp;
 
 pub use leg::{Incoming, Leg, LegCommands, LegEvents, OutLeg, SipHandle};
+pub use limits::Limits;
+pub use tls::{Certificate, TlsError, TlsFiles, Trust};
 
 use crate::sip::{Settings, Transport};
 use driver::Driver;
@@ -21,11 +25,13 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::str::FromStr;
+use std::sync::Arc;
+use tls::Tls;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Where to listen, as `sip.listen` writes it: `udp:0.0.0.0:5060`, `tcp:[::]:5060`.
+/// Where to listen, as `sip.listen` writes it: `udp:0.0.0.0:5060`, `tcp:[::]:5060`, `tls:0.0.0.0:5061`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Transport.
@@ -38,11 +44,14 @@ pub struct Listen {
 #[derive(Debug, thiserror::Error)]
 pub enum SipError {
     /// Not of the form of a listen string.
-    #[error("{0:?} is no SIP listener: write udp:ADDRESS:PORT or tcp:ADDRESS:PORT, IPv6 in brackets")]
+    #[error("{0:?} is no SIP listener: write udp:, tcp: or tls:ADDRESS:PORT, IPv6 in brackets")]
     Listen(String),
-    /// TLS has no place here yet.
-    #[error("cannot listen on {0}: TLS is not available yet")]
-    TlsNotYet(Listen),
+    /// A TLS listener has nothing to show.
+    #[error("cannot listen on {0}: set sip.tls.certificate_file and sip.tls.private_key_file")]
+    NoCertificate(Listen),
+    /// The files of TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The socket could not be bound.
     #[error("cannot listen on {listen}: {source}")]
     Bind {
@@ -79,21 +88,44 @@ pub enum SipError {
 #[derive(Debug)]
 pub struct Bound {
     udp: Vec<(SocketAddr, UdpSocket)>,
-    tcp: Vec<(SocketAddr, TcpListener)>,
+    streams: Vec<(Transport, SocketAddr, TcpListener)>,
+    tls: Arc<Tls>,
+    limits: Limits,
     seed: [u8; 32],
+}
+
+/// What sockets need beside their addresses.
+#[derive(Clone, Debug, Default)]
+pub struct SocketOptions {
+    /// Our certificate and key: needed by `tls:` listeners, shown where we connect.
+    pub tls: Option<TlsFiles>,
+    /// Whom we believe where we connect by TLS.
+    pub trust: Trust,
+    /// What peers may cost.
+    pub limits: Limits,
 }
 
 /// Binds every listener; the first that cannot be bound is the error.
 pub async fn bind(listen: &[Listen]) -> Result<Bound, SipError> {
+    bind_with(listen, SocketOptions::default()).await
+}
+
+/// The same with TLS, or with other limits.
+pub async fn bind_with(listen: &[Listen], options: SocketOptions) -> Result<Bound, SipError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(SipError::Random)?;
-    let mut bound = Bound { udp: Vec::new(), tcp: Vec::new(), seed };
+    let SocketOptions { tls, trust, limits } = options;
+    let tls = Arc::new(Tls::load(tls, trust)?);
+    let mut bound = Bound { udp: Vec::new(), streams: Vec::new(), tls, limits, seed };
     for one in listen {
         let failed = |source| SipError::Bind { listen: *one, source };
         match one.transport {
             Transport::Udp => bound.udp.push(udp::bind(one.address).map_err(failed)?),
-            Transport::Tcp => bound.tcp.push(stream::bind(one.address).map_err(failed)?),
-            Transport::Tls => return Err(SipError::TlsNotYet(*one)),
+            Transport::Tls if !bound.tls.has_files() => return Err(SipError::NoCertificate(*one)),
+            Transport::Tcp | Transport::Tls => {
+                let (address, listener) = stream::bind(one.address).map_err(failed)?;
+                bound.streams.push((one.transport, address, listener));
+            }
         }
     }
     Ok(bound)
@@ -104,7 +136,7 @@ impl Bound {
     #[must_use]
     pub fn local_addresses(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.udp.iter().map(|(address, _)| (Transport::Udp, *address));
-        udp.chain(self.tcp.iter().map(|(address, _)| (Transport::Tcp, *address))).collect()
+        udp.chain(self.streams.iter().map(|(transport, address, _)| (*transport, *address))).collect()
     }
 
     /// Serves on tasks of `tracker` until `stop`: then calls that are still up are ended by BYE, and the tasks end within
@@ -165,6 +197,7 @@ mod tests {
         let taken = Listen { transport: Transport::Tcp, address: first.local_addresses()[0].1 };
         let error = bind(&[taken]).await.unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()), "{error}");
-        assert!(bind(&["tls:127.0.0.1:0".parse().unwrap()]).await.is_err());
+        let error = bind(&["tls:127.0.0.1:0".parse().unwrap()]).await.unwrap_err().to_string();
+        assert!(error.contains("sip.tls.certificate_file"), "{error}");
     }
 }

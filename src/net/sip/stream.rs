@@ -1,19 +1,23 @@
-//! TCP connections (RFC 3261 section 18.3, RFC 5626 keep-alives): bounded in number, in what they may leave unsaid and unread.
+//! TCP and TLS connections (RFC 3261 section 18.3, RFC 5626 keep-alives): bounded in number, in what they may leave unsaid and
+//! unread.
 
 use super::access::Access;
 use super::inlet::{Inlet, Inlets};
+use super::limits::Limits;
+use super::tls::{self, Handshake};
 use crate::base::{clock, metric};
-use crate::sip::Flow;
 use crate::sip::message::{Frame, Framer, Framing, parse};
+use crate::sip::{Flow, Transport};
 use bytes::Bytes;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +37,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)>
 
 /// Accepts until `stop`: strangers are closed at once, of the others the driver decides whether they may stay.
 pub(super) async fn accept(
+    transport: Transport,
     local: SocketAddr,
     listener: tokio::net::TcpListener,
     inlets: Inlets,
@@ -49,7 +54,7 @@ pub(super) async fn accept(
                 metrics::counter!(metric::SIP_REFUSED_TOTAL, "reason" => "stranger_connection").increment(1);
             }
             Ok((stream, remote)) => {
-                if !inlets.send(Inlet::Accepted { local, remote, stream }).await {
+                if !inlets.send(Inlet::Accepted { transport, local, remote, stream }).await {
                     return;
                 }
             }
@@ -71,21 +76,44 @@ pub(super) struct Connection {
     /// For pongs; weak, so that it does not keep the outbox open.
     pub(super) pong: mpsc::WeakSender<Bytes>,
     pub(super) close: CancellationToken,
+    pub(super) limits: Limits,
 }
 
 impl Connection {
     /// Serves an accepted stream.
     pub(super) async fn serve(self, stream: TcpStream) {
-        let Self { flow, inlets, outbox, pong, close } = self;
         tune(&stream);
         let (read, write) = stream.into_split();
+        self.converse(read, write).await;
+    }
+
+    /// The same within TLS: nothing is SIP before the handshake is through.
+    pub(super) async fn serve_tls(self, stream: TcpStream, config: Arc<ServerConfig>, handshake: Handshake) {
+        tune(&stream);
+        let shaken = tokio::select! {
+            () = self.close.cancelled() => return self.failed("closed").await,
+            () = self.inlets.closed() => return,
+            shaken = tls::accept(config, stream, self.limits.handshake) => shaken,
+        };
+        drop(handshake);
+        match shaken {
+            Ok(stream) => {
+                let (read, write) = tokio::io::split(stream);
+                self.converse(read, write).await;
+            }
+            Err(why) => self.failed(&why).await,
+        }
+    }
+
+    async fn converse(self, read: impl AsyncRead + Unpin, write: impl AsyncWrite + Unpin) {
+        let Self { flow, inlets, outbox, pong, close, limits } = self;
         tokio::join!(
             async {
-                read_messages(flow, read, &inlets, &pong, &close).await;
+                read_messages(flow, read, &inlets, &pong, &close, limits).await;
                 close.cancel();
             },
             async {
-                write_messages(write, outbox, &close).await;
+                write_messages(write, outbox, &close, limits.write).await;
                 close.cancel();
             },
         );
@@ -93,12 +121,36 @@ impl Connection {
         let _told = inlets.send(Inlet::Closed { flow }).await;
     }
 
-    /// Opens a connection, then serves it.
-    pub(super) async fn connect(self) {
-        match tokio::time::timeout(CONNECT, TcpStream::connect(self.flow.remote)).await {
-            Ok(Ok(stream)) => self.serve(stream).await,
-            Ok(Err(error)) => self.failed(&error.to_string()).await,
-            Err(_) => self.failed("no answer").await,
+    /// Opens a connection, from `socket` where one is bound already and within TLS where there is a name to be proven, then
+    /// serves it.
+    pub(super) async fn connect(
+        self,
+        socket: Option<TcpSocket>,
+        secure: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    ) {
+        let remote = self.flow.remote;
+        let connecting = async {
+            match socket {
+                Some(socket) => socket.connect(remote).await,
+                None => TcpStream::connect(remote).await,
+            }
+        };
+        let stream = match tokio::time::timeout(self.limits.connect, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.failed(&error.to_string()).await,
+            Err(_) => return self.failed("no answer").await,
+        };
+        let Some((config, name)) = secure else { return self.serve(stream).await };
+        tune(&stream);
+        match tls::connect(config, name, stream, self.limits.connect).await {
+            Ok(stream) => {
+                let (read, write) = tokio::io::split(stream);
+                self.converse(read, write).await;
+            }
+            Err(why) => {
+                tracing::warn!(%remote, why, "SIP over TLS could not be opened");
+                self.failed(&why).await;
+            }
         }
     }
 
@@ -117,19 +169,22 @@ fn tune(stream: &TcpStream) {
 
 async fn read_messages(
     flow: Flow,
-    mut read: OwnedReadHalf,
+    mut read: impl AsyncRead + Unpin,
     inlets: &Inlets,
     pong: &mpsc::WeakSender<Bytes>,
     close: &CancellationToken,
+    limits: Limits,
 ) {
     let mut framer = Framer::default();
     let mut buffer = vec![0; READ_AT_ONCE];
-    let mut patience = Patience::new(Instant::from_std(clock::now().at));
+    let mut patience = Patience::new(Instant::from_std(clock::now().at), limits);
     loop {
         let read = tokio::select! {
             () = close.cancelled() => return,
             () = tokio::time::sleep_until(patience.until) => {
-                tracing::debug!(remote = %flow.remote, "SIP connection idle, closed");
+                let reason = patience.lost_with();
+                metrics::counter!(metric::SIP_CONNECTIONS_CLOSED_TOTAL, "reason" => reason).increment(1);
+                tracing::debug!(remote = %flow.remote, reason, "SIP connection closed");
                 return;
             }
             read = read.read(&mut buffer) => read,
@@ -149,6 +204,7 @@ async fn read_messages(
                 }
                 Frame::Broken(head) => Inlet::Broken { flow, head },
                 Frame::Ping => {
+                    metrics::counter!(metric::SIP_KEEP_ALIVES_TOTAL, "kind" => "crlf").increment(1);
                     if let Some(pong) = pong.upgrade() {
                         // A peer that pings and never reads gets no pong; its messages fill the outbox and close it.
                         let _full = pong.try_send(Bytes::from_static(b"\r\n"));
@@ -170,11 +226,21 @@ struct Patience {
     partial: bool,
     /// A SIP message has come: until then the peer is given the time for one, whatever else it sends.
     trusting: bool,
+    limits: Limits,
 }
 
 impl Patience {
-    fn new(now: Instant) -> Self {
-        Self { until: now + FIRST, partial: false, trusting: false }
+    fn new(now: Instant, limits: Limits) -> Self {
+        Self { until: now + limits.first, partial: false, trusting: false, limits }
+    }
+
+    /// Why it ended: the metric's label.
+    fn lost_with(&self) -> &'static str {
+        match (self.trusting, self.partial) {
+            (false, _) => "no_message",
+            (true, true) => "unfinished",
+            (true, false) => "idle",
+        }
     }
 
     /// Bytes came: they ended a message or a ping (`progress`), or left one begun (`partial`). What has begun must end in
@@ -184,41 +250,47 @@ impl Patience {
             return;
         }
         if !partial {
-            self.until = now + IDLE;
+            self.until = now + self.limits.idle;
         } else if progress || !self.partial {
-            self.until = now + PARTIAL;
+            self.until = now + self.limits.partial;
         }
         self.partial = partial;
     }
 }
 
-async fn write_messages(mut write: OwnedWriteHalf, mut outbox: mpsc::Receiver<Bytes>, close: &CancellationToken) {
+async fn write_messages(
+    mut write: impl AsyncWrite + Unpin,
+    mut outbox: mpsc::Receiver<Bytes>,
+    close: &CancellationToken,
+    limit: Duration,
+) {
     loop {
         let bytes = tokio::select! {
             () = close.cancelled() => return,
             bytes = outbox.recv() => bytes,
         };
         let Some(bytes) = bytes else { break };
-        match tokio::time::timeout(WRITE, write.write_all(&bytes)).await {
+        // TLS keeps records back until it is flushed.
+        let writing = async {
+            write.write_all(&bytes).await?;
+            write.flush().await
+        };
+        match tokio::time::timeout(limit, writing).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return,
+            Err(_) => {
+                metrics::counter!(metric::SIP_CONNECTIONS_CLOSED_TOTAL, "reason" => "not_reading").increment(1);
+                return;
+            }
         }
     }
-    let _gone = write.shutdown().await;
+    // Within TLS this is a message too, and a peer may not read it.
+    let _gone = tokio::time::timeout(limit, write.shutdown()).await;
 }
 
 const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const CONNECT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// Until the first message has come.
-const FIRST: Duration = Duration::from_secs(30);
-/// From a message's first byte to its last.
-const PARTIAL: Duration = Duration::from_secs(30);
-/// Between messages: a long call says nothing for its whole length, and dead peers are found by TCP's own keep-alive.
-const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
-/// For one message to leave.
-const WRITE: Duration = Duration::from_secs(10);
 const READ_AT_ONCE: usize = 8192;
 
 #[cfg(test)]
@@ -229,12 +301,13 @@ mod tests {
     fn a_byte_a_second_does_not_keep_a_connection() {
         let start = Instant::from_std(clock::now().at);
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut patience = Patience::new(start);
+        let limits = Limits::default();
+        let mut patience = Patience::new(start, limits);
         assert_eq!(patience.until, at(30));
         patience.heard(at(1), true, false);
         patience.heard(at(2), false, true);
         assert_eq!(patience.until, at(30), "pings and beginnings are no message");
-        patience = Patience { trusting: true, ..Patience::new(start) };
+        patience = Patience { trusting: true, ..Patience::new(start, limits) };
         for second in 5..100 {
             patience.heard(at(second), false, true);
         }
@@ -242,6 +315,6 @@ mod tests {
         patience.heard(at(30), true, true);
         assert_eq!(patience.until, at(60), "one has ended, the next begun");
         patience.heard(at(31), true, false);
-        assert_eq!(patience.until, at(31) + IDLE);
+        assert_eq!(patience.until, at(31) + limits.idle);
     }
 }

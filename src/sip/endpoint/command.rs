@@ -6,6 +6,7 @@ use super::{Endpoint, Owner, Turn, words};
 use crate::sip::leg::{LegCommand, LegId};
 use crate::sip::message::{Headers, Method, Response};
 use crate::sip::transaction::ClientTransaction;
+use crate::sip::transport::Transport;
 use bytes::Bytes;
 
 impl Endpoint {
@@ -174,8 +175,10 @@ impl Endpoint {
         request.headers.push_front("Via", &words::via_of(&self.settings, &flow, branch));
         request.headers.push("User-Agent", words::SERVER);
         let key = ClientTransaction::key(branch, &request.method);
-        let client = ClientTransaction::new(turn.at, request, flow, leg, &self.settings.timing);
-        turn.send(flow, client.bytes());
+        let large = flow.transport == Transport::Udp && request.to_bytes().len() > LARGEST_DATAGRAM;
+        let open = if large { ClientTransaction::large } else { ClientTransaction::new };
+        let client = open(turn.at, request, flow, leg, &self.settings.timing);
+        turn.send(client.flow, client.bytes());
         let id = self.clients.insert(key, client);
         if let Some(client) = self.clients.entry_mut(id) {
             client.alarms.schedule(Owner::Client(id), &mut self.agenda);
@@ -205,6 +208,10 @@ impl Endpoint {
         }
     }
 }
+
+/// A request larger than this goes by a stream where the peer takes one (RFC 3261 section 18.1.1): above it datagrams come in
+/// fragments, which many a network loses.
+const LARGEST_DATAGRAM: usize = 1300;
 
 /// The call's own headers; those that are not its to write are left out.
 pub(super) fn push_extra(headers: &mut Headers, extra: &[(String, String)]) {

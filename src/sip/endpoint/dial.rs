@@ -24,7 +24,7 @@ impl Endpoint {
         let (call_id, tag, branch) = (self.entropy.token(), self.entropy.token(), self.branch());
         let mut dialog = Dialog::calling(call_id, &from, &dial.uri, tag, flow);
         let mut invite = dialog.request(Method::Invite);
-        invite.headers.push("Contact", &words::contact_of(&self.settings, &flow));
+        invite.headers.push("Contact", &words::contact_of(&self.settings, &flow, words::is_secure(&invite)));
         words::push_capabilities(&self.settings, &mut invite.headers);
         push_extra(&mut invite.headers, &dial.headers);
         let description = dial.sdp.clone();
@@ -206,8 +206,15 @@ impl Endpoint {
             let same_way = client.flow.transport == flow.transport && client.flow.remote == flow.remote;
             client.is_open() && (same_connection || same_way)
         });
-        for client in failed {
-            self.unanswered(turn, client, 503, "the peer cannot be reached");
+        for id in failed {
+            if let Some(client) = self.clients.entry_mut(id)
+                && client.fall_back(turn.at, &self.settings.timing)
+            {
+                turn.send(client.flow, client.bytes());
+                client.alarms.schedule(Owner::Client(id), &mut self.agenda);
+                continue;
+            }
+            self.unanswered(turn, id, 503, "the peer cannot be reached");
         }
     }
 }

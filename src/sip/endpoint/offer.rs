@@ -23,7 +23,7 @@ impl Endpoint {
         }
         let flow = leg.dialog.next_hop();
         let mut invite = leg.dialog.request(Method::Invite);
-        invite.headers.push("Contact", &words::contact_of(&self.settings, &flow));
+        invite.headers.push("Contact", &words::contact_of(&self.settings, &flow, words::is_secure(&invite)));
         words::push_capabilities(&self.settings, &mut invite.headers);
         if let Some(session) = leg.session {
             session.push_refresh(&mut invite.headers);

@@ -9,15 +9,19 @@ use crate::base::metric;
 use crate::sip::dialog::Dialog;
 use crate::sip::leg::LegId;
 use crate::sip::message::{Framing, Inbound, Malformed, Message, Method, parse};
+use crate::sip::stun;
 use crate::sip::transport::{Flow, Transport};
 use bytes::Bytes;
 
 impl Endpoint {
     pub(super) fn received(&mut self, turn: &mut Turn<'_>, flow: Flow, bytes: &Bytes) {
-        if is_keep_alive(bytes) {
+        if is_blank(bytes) {
             return;
         }
         let known = self.settings.allows(flow.remote.ip());
+        if stun::is_stun(bytes) {
+            return self.keep_alive(turn, flow, bytes, known);
+        }
         let may_be_answer = self.has_asked() && bytes.starts_with(b"SIP/");
         // Before anything is read: a flood of strangers costs an address comparison each.
         if !known
@@ -39,6 +43,17 @@ impl Endpoint {
             Ok(inbound) if known || self.is_called_peer(&inbound) => self.request(turn, &inbound),
             Ok(inbound) => self.stranger(turn, &inbound),
             Err(malformed) => self.malformed(turn, malformed, flow, known),
+        }
+    }
+
+    /// STUN on UDP (RFC 5626 section 4.4.2): those who may call are told that we are there, others nothing.
+    fn keep_alive(&self, turn: &mut Turn<'_>, flow: Flow, bytes: &[u8], known: bool) {
+        if known
+            && flow.transport == Transport::Udp
+            && let Some(answer) = stun::answer(bytes, flow.remote)
+        {
+            metrics::counter!(metric::SIP_KEEP_ALIVES_TOTAL, "kind" => "stun").increment(1);
+            turn.send(flow, answer);
         }
     }
 
@@ -152,9 +167,7 @@ impl Endpoint {
     }
 }
 
-/// CRLF keep-alives and STUN bindings (RFC 5626 section 4.4) are neither messages nor mistakes.
-fn is_keep_alive(bytes: &[u8]) -> bool {
-    let blank = bytes.len() <= 8 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | 0));
-    let stun = bytes.first().is_some_and(|b| b & 0xc0 == 0) && bytes.get(4..8) == Some(&[0x21, 0x12, 0xa4, 0x42]);
-    blank || stun
+/// Keep-alives of a line end or so, which open a NAT's way and want no answer, are neither messages nor mistakes.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.len() <= 8 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | 0))
 }

@@ -31,7 +31,7 @@ impl Endpoint {
         let flow = leg.dialog.next_hop();
         let mut request = leg.dialog.request(Method::Refer);
         leg.subscription = Some(Subscription { cseq: cseq_of(&request.headers), accepted: false });
-        let contact = words::contact_of(&self.settings, &flow);
+        let contact = words::contact_of(&self.settings, &flow, words::is_secure(&request));
         let (contact, refer_to) = match refer.place {
             HeaderPlace::Fields => (contact, target.as_str().to_owned()),
             HeaderPlace::Contact => {

@@ -117,7 +117,7 @@ impl Endpoint {
     /// A 2xx or 18x that makes or changes the dialog.
     pub(super) fn dialog_response(&self, leg: &Leg, template: &Template, code: u16) -> Response {
         let mut response = template.dialog_response(code, leg.dialog.local_tag());
-        response.headers.push("Contact", &words::contact_of(&self.settings, &template.flow));
+        response.headers.push("Contact", &words::contact_of(&self.settings, &template.flow, template.secure));
         words::push_capabilities(&self.settings, &mut response.headers);
         response
     }

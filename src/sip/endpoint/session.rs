@@ -25,7 +25,7 @@ impl Endpoint {
         };
         let flow = leg.dialog.next_hop();
         let mut request = leg.dialog.request(method);
-        request.headers.push("Contact", &words::contact_of(&self.settings, &flow));
+        request.headers.push("Contact", &words::contact_of(&self.settings, &flow, words::is_secure(&request)));
         words::push_capabilities(&self.settings, &mut request.headers);
         timer.push_refresh(&mut request.headers);
         if kind == Change::Invite {

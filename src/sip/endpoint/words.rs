@@ -1,7 +1,7 @@
 //! What the endpoint writes into its messages: answers made from requests (RFC 3261 section 8.2.6), and what it says of itself.
 
 use crate::sip::message::{
-    Field, Headers, Inbound, NameAddr, Request, Response, Via, reason_phrase, response_flow, split_list,
+    Field, Headers, Inbound, NameAddr, Request, Response, Scheme, Via, reason_phrase, response_flow, split_list,
 };
 use crate::sip::session_timer;
 use crate::sip::settings::Settings;
@@ -18,6 +18,8 @@ pub(crate) struct Template {
     record_route: Vec<Field>,
     timestamp: Option<Field>,
     tagged: bool,
+    /// The dialog is a `sips:` one: Contact must be too.
+    pub(crate) secure: bool,
     pub(crate) flow: Flow,
 }
 
@@ -56,6 +58,7 @@ impl Template {
             record_route: headers.fields_of("Record-Route").cloned().collect(),
             timestamp: headers.fields_of("Timestamp").next().cloned(),
             tagged,
+            secure: is_secure(request),
             flow: response_flow(top.as_ref(), flow),
         }
     }
@@ -101,13 +104,26 @@ pub(crate) fn advertised(settings: &Settings, flow: &Flow) -> SocketAddr {
     }
 }
 
-/// Our Contact.
-pub(crate) fn contact_of(settings: &Settings, flow: &Flow) -> String {
+/// Our Contact. `transport=tls` is deprecated (RFC 3261 section 26.2.2) and what every trunk writes and reads: `sips:` would ask
+/// each hop behind us for TLS too (RFC 5630 section 3.1.3), so that it is only said where the peer began with it.
+pub(crate) fn contact_of(settings: &Settings, flow: &Flow, secure: bool) -> String {
     let address = advertised(settings, flow);
     match flow.transport {
+        _ if secure => format!("<sips:{USER}@{address}>"),
         Transport::Udp => format!("<sip:{USER}@{address}>"),
         other => format!("<sip:{USER}@{address};transport={other}>"),
     }
+}
+
+/// Whether a request that makes a dialog makes a `sips:` one (RFC 3261 section 12.1.1): by its Request-URI, and by the way that our
+/// own requests will go.
+pub(crate) fn is_secure(request: &Request) -> bool {
+    let is_sips = |uri: &str| uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+    let first = |name| {
+        let list = request.headers.list(name);
+        list.first().and_then(|value| NameAddr::parse(value).ok()).map(|value| value.uri.scheme == Scheme::Sips)
+    };
+    is_sips(&request.uri) || first("Record-Route").or_else(|| first("Contact")).unwrap_or_default()
 }
 
 /// Our Via.
@@ -205,11 +221,27 @@ mod tests {
     }
 
     #[test]
+    fn a_dialog_is_secure_when_the_peer_says_sips() {
+        let secure = |uri: &str, fields: &[(&str, &str)]| is_secure(&Request { uri: uri.into(), ..request(fields) });
+        let (plain, sips) = (("Contact", "<sip:a@h;transport=tls>"), ("Contact", "<sips:a@h>"));
+        assert!(secure("SIPS:b@h", &[plain]) && secure("sip:b@h", &[sips]));
+        assert!(!secure("sip:b@h", &[plain]) && !secure("sip:b@h", &[]));
+        assert!(secure("sip:b@h", &[("Record-Route", "<sips:p;lr>"), plain]));
+        assert!(
+            !secure("sip:b@h", &[("Record-Route", "<sip:p;lr>"), sips]),
+            "the top Record-Route decides where there is one"
+        );
+    }
+
+    #[test]
     fn a_public_address_is_written_where_the_family_fits() {
         let settings = Settings { public_address: Some("203.0.113.5".parse().unwrap()), ..Settings::default() };
-        assert_eq!(contact_of(&settings, &flow()), "<sip:voice-gateway@203.0.113.5:5060>");
+        assert_eq!(contact_of(&settings, &flow(), false), "<sip:voice-gateway@203.0.113.5:5060>");
         let six = Flow { transport: Transport::Tcp, local: "[::1]:5070".parse().unwrap(), ..flow() };
-        assert_eq!(contact_of(&settings, &six), "<sip:voice-gateway@[::1]:5070;transport=tcp>");
+        assert_eq!(contact_of(&settings, &six, false), "<sip:voice-gateway@[::1]:5070;transport=tcp>");
+        let tls = Flow { transport: Transport::Tls, ..six };
+        assert_eq!(contact_of(&settings, &tls, false), "<sip:voice-gateway@[::1]:5070;transport=tls>");
+        assert_eq!(contact_of(&settings, &tls, true), "<sips:voice-gateway@[::1]:5070>");
         assert_eq!(via_of(&settings, &six, "z9hG4bKx"), "SIP/2.0/TCP [::1]:5070;rport;branch=z9hG4bKx");
     }
 }

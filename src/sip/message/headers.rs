@@ -53,6 +53,14 @@ impl Headers {
         pushed
     }
 
+    /// Puts another value into the first field.
+    pub(crate) fn replace_front(&mut self, value: String) {
+        if let Some(first) = self.fields.first_mut() {
+            first.value = value;
+            first.raw = None;
+        }
+    }
+
     /// Appends a field as the parser read it: unfolded, trimmed, without CR and LF.
     pub(super) fn push_read(&mut self, name: &str, value: Vec<u8>) {
         let (value, raw) = match String::from_utf8(value) {

@@ -5,7 +5,7 @@ use crate::sip::agenda::Alarms;
 use crate::sip::leg::LegId;
 use crate::sip::message::{Method, Request};
 use crate::sip::settings::Timing;
-use crate::sip::transport::Flow;
+use crate::sip::transport::{Flow, Transport};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub(crate) struct ClientTransaction {
     bytes: Bytes,
     /// Where it goes.
     pub(crate) flow: Flow,
+    /// Where it goes when nobody is there: a request too large for a datagram tries a stream first (section 18.1.1).
+    fallback: Option<Flow>,
     /// Whose it is; the transaction may outlive it.
     pub(crate) leg: Option<LegId>,
     interval: Duration,
@@ -86,7 +88,30 @@ impl ClientTransaction {
             alarms.set(again, now + timing.t1);
         }
         alarms.set(over, now + timing.t1x64());
-        Self { state: State::Sent, request, bytes, flow, leg, interval: timing.t1, alarms }
+        Self { state: State::Sent, request, bytes, flow, fallback: None, leg, interval: timing.t1, alarms }
+    }
+
+    /// The same for a request that is too large for a datagram to `datagrams`: by TCP, and by datagrams after all where the peer
+    /// takes no connection.
+    pub(crate) fn large(
+        now: Instant,
+        mut request: Request,
+        datagrams: Flow,
+        leg: Option<LegId>,
+        timing: &Timing,
+    ) -> Self {
+        via_of(&mut request, Transport::Udp, Transport::Tcp);
+        let flow = Flow { transport: Transport::Tcp, connection: 0, ..datagrams };
+        Self { fallback: Some(datagrams), ..Self::new(now, request, flow, leg, timing) }
+    }
+
+    /// The connection failed before anything was heard: whether the request goes by datagrams now.
+    pub(crate) fn fall_back(&mut self, now: Instant, timing: &Timing) -> bool {
+        let Some(flow) = self.fallback.take().filter(|_| self.state == State::Sent) else { return false };
+        let mut request = self.request.clone();
+        via_of(&mut request, Transport::Tcp, Transport::Udp);
+        *self = Self::new(now, request, flow, self.leg, timing);
+        true
     }
 
     fn is_invite(&self) -> bool {
@@ -162,6 +187,13 @@ impl ClientTransaction {
             ClientTimer::D | ClientTimer::K | ClientTimer::M => Fired::Done,
         }
     }
+}
+
+/// Writes another transport into our Via, which is the first field.
+fn via_of(request: &mut Request, old: Transport, new: Transport) {
+    let via = request.headers.first("Via").unwrap_or_default();
+    let other = via.replacen(&format!("SIP/2.0/{}", old.as_via()), &format!("SIP/2.0/{}", new.as_via()), 1);
+    request.headers.replace_front(other);
 }
 
 #[cfg(test)]
