@@ -40,7 +40,7 @@ enum Command {
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
     /// Place one test call, as CXone's Placecall would. Exit status: 0 answered and ended cleanly, 1 otherwise
-    Call(call::Call),
+    Call(Box<call::Call>),
     /// Fetch, convert and check the sandbox's speech models; `demo` and `sandbox` do it by themselves.
     /// Exit status: 0, 1 with what is missing
     #[cfg(feature = "sandbox")]
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
             Command::Demo(demo) => demo::run(&demo).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(sandbox) => sandbox::run(&sandbox).await,
-            Command::Call(call) => call::run(call).await,
+            Command::Call(call) => call::run(*call).await,
             #[cfg(feature = "sandbox")]
             Command::Models(models) => models::run(&models).await,
             Command::Check(check) => check::run(&check).await,

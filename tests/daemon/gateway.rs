@@ -18,6 +18,7 @@ pub(crate) struct Gateway {
     http: reqwest::Client,
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
+    pub(crate) tls: SocketAddr,
     pub(crate) agent: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -52,13 +53,15 @@ impl Gateway {
         });
         let http = reqwest::Client::builder().timeout(DEADLINE).build().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut gateway = Self { child, log, http, udp: nowhere, tcp: nowhere, agent: nowhere, admin: nowhere };
+        let mut gateway =
+            Self { child, log, http, udp: nowhere, tcp: nowhere, tls: nowhere, agent: nowhere, admin: nowhere };
         let ready = gateway.logged("ready").await;
         let address = |text: &str| text.parse::<SocketAddr>().unwrap_or_else(|_| panic!("{text:?} in {ready}"));
         for listener in ready["sip"].as_str().unwrap().split(',') {
             match listener.split_once(':') {
                 Some(("udp", at)) => gateway.udp = address(at),
                 Some(("tcp", at)) => gateway.tcp = address(at),
+                Some(("tls", at)) => gateway.tls = address(at),
                 _ => panic!("{listener:?} in {ready}"),
             }
         }

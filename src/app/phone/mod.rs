@@ -3,7 +3,9 @@
 
 mod ear;
 
+pub use crate::net::sip::{TlsFiles, Trust};
 pub use crate::sip::Transport;
+pub use crate::sip::digest::Credentials;
 pub use crate::sip::ladder::{Disclosure, Shown};
 pub use ear::{Ear, Noticed};
 
@@ -14,7 +16,7 @@ use crate::media::Statistics;
 use crate::media::sdp::{Codec, Encryption, Exchange, LocalMedia, Privacy, SdpProblem};
 use crate::media::srtp::KeySource;
 use crate::net::media::{MediaControl, MediaHandle, MediaOptions, MediaPlane, MediaPlaneError, MediaSettings};
-use crate::net::sip::{self as net_sip, Listen, OutLeg, SipError, SipHandle};
+use crate::net::sip::{self as net_sip, Listen, OutLeg, SipError, SipHandle, SocketOptions};
 use crate::sip::message::Uri;
 use crate::sip::{Dial, DialEvent, Settings};
 use bytes::Bytes;
@@ -79,6 +81,8 @@ pub struct Placing {
     pub encryption: Encryption,
     /// INVITE without an offer: the peer makes it, and our ACK answers.
     pub late_offer: bool,
+    /// What a challenge (401, 407) is answered with.
+    pub credentials: Option<Credentials>,
     /// Extra headers, in order.
     pub headers: Vec<(String, String)>,
     /// Where to record, as stereo WAV: left what the phone heard, right what it said.
@@ -160,10 +164,22 @@ impl Phone {
     /// # Errors
     /// When the URI cannot be called from here, or a socket cannot be had.
     pub async fn towards(uri: &str) -> Result<Self, PhoneError> {
+        Self::believing(uri, Trust::default(), None).await
+    }
+
+    /// The same, for a peer that is reached by TLS: whom to believe, and the certificate to show.
+    ///
+    /// # Errors
+    /// As `towards`, and when a file of TLS cannot be used.
+    pub async fn believing(uri: &str, trust: Trust, certificate: Option<TlsFiles>) -> Result<Self, PhoneError> {
         let peer = resolve(uri).await?;
         let local = route(peer);
         let listen = |transport| Listen { transport, address: SocketAddr::new(local, 0) };
-        let bound = net_sip::bind(&[listen(Transport::Udp), listen(Transport::Tcp)]).await?;
+        let bound = net_sip::bind_with(
+            &[listen(Transport::Udp), listen(Transport::Tcp)],
+            SocketOptions { tls: certificate, trust, ..SocketOptions::default() },
+        )
+        .await?;
         let plane = MediaPlane::start(MediaSettings {
             bind_address: local,
             port_range: PORTS,
@@ -204,7 +220,13 @@ impl Phone {
         let privacy = Privacy { encryption: placing.encryption, exposed: false, keys: KeySource::new(seed) };
         let mut exchange = Exchange::new(local, codecs).with(privacy);
         let sdp = if placing.late_offer { Bytes::new() } else { exchange.offer() };
-        let dial = Dial { uri: placing.uri, from: placing.from, headers: placing.headers, sdp, credentials: None };
+        let dial = Dial {
+            uri: placing.uri,
+            from: placing.from,
+            headers: placing.headers,
+            sdp,
+            credentials: placing.credentials,
+        };
         let leg = self.sip.dial(dial, placing.transport).await?;
         let (late_offer, heard_in, codec) = (placing.late_offer, Law::Mu, None);
         Ok(PhoneCall { leg, control, events, audio, exchange, late_offer, heard_in, codec, plays: 0, over: false })

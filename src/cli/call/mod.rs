@@ -7,7 +7,7 @@ mod values;
 use super::Exit;
 use super::terminal::{complain, note, say};
 use crate::app::log;
-use crate::app::phone::{Phone, Placing, Transport};
+use crate::app::phone::{Credentials, Phone, Placing, TlsFiles, Transport, Trust};
 use crate::audio::wav;
 use crate::media::sdp::{Codec, Encryption};
 use outcome::Outcome;
@@ -43,9 +43,27 @@ pub(super) struct Call {
     /// Who calls, as a URI: From of the INVITE
     #[arg(long, value_name = "URI", help_heading = "Signalling")]
     from: Option<String>,
-    /// How to get there, udp or tcp; without it the URI says, else udp
+    /// Who we are where the gateway asks for a digest (401, 407)
+    #[arg(long, value_name = "NAME", requires = "password_file", help_heading = "Signalling")]
+    user: Option<String>,
+    /// File with the password of --user; its last line break does not count
+    #[arg(long, value_name = "FILE", requires = "user", help_heading = "Signalling")]
+    password_file: Option<PathBuf>,
+    /// How to get there, udp, tcp or tls; without it the URI says, else udp
     #[arg(long, value_name = "TRANSPORT", value_parser = values::transport, help_heading = "Signalling")]
     transport: Option<Transport>,
+    /// PEM file of the authorities that the gateway's certificate is checked against; without it the web's are
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_insecure", help_heading = "Signalling")]
+    tls_ca: Option<PathBuf>,
+    /// Take whatever certificate the gateway shows
+    #[arg(long, help_heading = "Signalling")]
+    tls_insecure: bool,
+    /// PEM file of a certificate to show to the gateway
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Signalling")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Signalling")]
+    tls_key: Option<PathBuf>,
     /// A codec to offer, PCMU or PCMA; may be given several times, the preferred one first. Without it both are offered
     #[arg(long = "codec", value_name = "CODEC", value_parser = values::codec, help_heading = "Signalling")]
     codecs: Vec<Codec>,
@@ -112,8 +130,16 @@ async fn place(call: &Call) -> Result<Outcome, String> {
         headers.push(("X-ContactID".to_owned(), contact_id.clone()));
     }
     headers.extend(call.headers.iter().cloned());
+    let credentials = credentials(call)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("Ctrl-C cannot be watched: {error}"))?;
-    let phone = Phone::towards(&call.uri).await.map_err(|error| error.to_string())?;
+    let trust = match &call.tls_ca {
+        _ if call.tls_insecure => Trust::Anybody,
+        Some(file) => Trust::File(file.clone()),
+        None => Trust::Authorities,
+    };
+    let files = call.tls_cert.clone().zip(call.tls_key.clone());
+    let certificate = files.map(|(certificate, private_key)| TlsFiles { certificate, private_key, client_ca: None });
+    let phone = Phone::believing(&call.uri, trust, certificate).await.map_err(|error| error.to_string())?;
     let placing = Placing {
         uri: call.uri.clone(),
         from: call.from.clone().unwrap_or_default(),
@@ -121,6 +147,7 @@ async fn place(call: &Call) -> Result<Outcome, String> {
         codecs: call.codecs.clone(),
         encryption: call.srtp,
         late_offer: call.late_offer,
+        credentials,
         headers,
         record: call.record.clone(),
     };
@@ -134,4 +161,12 @@ async fn place(call: &Call) -> Result<Outcome, String> {
     }
     phone.put_away().await;
     Ok(outcome)
+}
+
+fn credentials(call: &Call) -> Result<Option<Credentials>, String> {
+    let Some((username, path)) = call.user.clone().zip(call.password_file.as_ref()) else { return Ok(None) };
+    let password = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let password =
+        password.strip_suffix('\n').map_or(password.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(Some(Credentials { username, password: password.to_owned().into() }))
 }

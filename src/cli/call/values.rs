@@ -25,7 +25,8 @@ pub(super) fn transport(text: &str) -> Result<Transport, String> {
     match text.to_ascii_lowercase().as_str() {
         "udp" => Ok(Transport::Udp),
         "tcp" => Ok(Transport::Tcp),
-        _ => Err("udp and tcp are".to_owned()),
+        "tls" => Ok(Transport::Tls),
+        _ => Err("udp, tcp and tls are".to_owned()),
     }
 }
 
