@@ -67,8 +67,10 @@ impl Framer {
                     self.searched = self.buffer.len();
                     return (self.buffer.len() > MAX_MESSAGE).then(|| self.give_up());
                 };
-                match self.buffer.get(..head).and_then(declared_length) {
-                    Some(length) if head + length <= MAX_MESSAGE => head + length,
+                // A length that is near the largest number must not wrap around to a small one.
+                let whole = self.buffer.get(..head).and_then(declared_length).and_then(|body| head.checked_add(body));
+                match whole {
+                    Some(whole) if whole <= MAX_MESSAGE => whole,
                     _ => return Some(self.give_up()),
                 }
             }
@@ -162,6 +164,8 @@ mod tests {
             "INVITE sip:a@h SIP/2.0\r\nl: 65536\r\n\r\n",
             "INVITE sip:a@h SIP/2.0\r\nX: no length\r\n\r\n",
             "INVITE sip:a@h SIP/2.0\r\nl: 184467440737095516160\r\n\r\n",
+            "INVITE sip:a@h SIP/2.0\r\nl: 18446744073709551615\r\n\r\n",
+            "INVITE sip:a@h SIP/2.0\r\nl: 18446744073709551580\r\n\r\n",
         ] {
             let broken = Frame::Broken(Bytes::copy_from_slice(head.as_bytes()));
             assert_eq!(frames(&[head.as_bytes(), BYE]), [broken], "{head}");
