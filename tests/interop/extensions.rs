@@ -127,3 +127,37 @@ async fn the_gateways_own_bye_takes_the_proxies_in_their_order() {
         gateway.idle().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reliable_180_waits_for_its_prack() {
+    by_both("reliable.xml", "", |trace| {
+        assert_eq!(trace.codes("PRACK"), [200]);
+        let ringing = trace.received.iter().find(|message| message.code() == Some(180)).unwrap();
+        assert!(ringing.header("Require").unwrap().contains("100rel"), "{ringing:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_too_short_is_422_and_then_as_long_as_it_must() {
+    by_both("session_too_short.xml", "", |trace| {
+        let refused = trace.received.iter().find(|message| message.code() == Some(422)).unwrap();
+        assert_eq!(refused.header("Min-SE"), Some("90"));
+        assert!(trace.answer().header("Session-Expires").unwrap().starts_with("90"), "{:?}", trace.answer());
+    })
+    .await;
+}
+
+/// In real time: half a session of the shortest kind there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_refreshes_the_session_at_half_of_it() {
+    let (_stage, gateway) = Stage::with_gateway(&[], "media.rtp_timeout = \"1h\"").await;
+    let trace = Sipp::new("session_timer.xml", CONTACT).run(&gateway).await;
+    let answer = trace.answer().header("Session-Expires").unwrap();
+    assert_eq!(answer.replace(' ', ""), "90;refresher=uas");
+    let update = trace.requests("UPDATE")[0];
+    assert!(update.header("Session-Expires").unwrap().contains("refresher=uac"), "{update:?}");
+    assert!(update.body.is_empty(), "a refresh offers nothing: {update:?}");
+    gateway.idle().await;
+    assert_eq!(gateway.metric("calls_total", &["end_reason=\"caller_hangup\""]).await, 1.0);
+}

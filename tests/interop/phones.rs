@@ -20,16 +20,22 @@ struct Conversation {
     /// `press` for telephone-event, or by INFO in the way the phone has for that. A key that comes both ways is one key, so a call has one way.
     keys: &'static str,
     options: Vec<&'static str>,
+    /// Of the gateway's configuration.
+    changes: &'static str,
 }
 
 impl Conversation {
     fn new(make: Make, transport: &'static str) -> Self {
-        Self { make, transport, keys: "press", options: Vec::new() }
+        Self { make, transport, keys: "press", options: Vec::new(), changes: "" }
     }
 
     fn with(mut self, options: &[&'static str]) -> Self {
         self.options.extend(options);
         self
+    }
+
+    fn changes(self, changes: &'static str) -> Self {
+        Self { changes, ..self }
     }
 
     fn keys_by_info(self) -> Self {
@@ -43,7 +49,7 @@ impl Conversation {
         let ears = Ears::default();
         let stage = Stage::with_engines(Arc::new(ears.clone()), Arc::new(Reciter(recording(PROMPT)))).await;
         let recordings = stage.dir.path().join("recordings");
-        let gateway = stage.gateway(&format!("media.recording_dir = {recordings:?}")).await;
+        let gateway = stage.gateway(&format!("media.recording_dir = {recordings:?}\n{}", self.changes)).await;
         let contact = format!("X-ContactID: {CONTACT}");
         let options = [&["--transport", self.transport, "--header", &contact], &self.options[..]].concat();
         let mut phone = Softphone::new(self.make, CALLER, &options).await;
@@ -110,4 +116,22 @@ async fn baresip_by_udp_in_a_law() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn baresip_by_tcp_with_keys_by_info() {
     Conversation::new(Make::Baresip, "tcp").keys_by_info().held().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_that_demands_prack_and_a_session_timer() {
+    Conversation::new(Make::Pjsip, "udp").with(&["--reliable", "--timer", "90"]).held().await;
+}
+
+/// Encrypted sound over plain signalling, as a private path to the trunk may have it.
+const SRTP: &str = "media.srtp = \"required\"\nmedia.srtp_without_tls = true";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pjsip_by_tcp_with_srtp() {
+    Conversation::new(Make::Pjsip, "tcp").with(&["--srtp", "required"]).changes(SRTP).held().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_by_udp_with_srtp() {
+    Conversation::new(Make::Baresip, "udp").with(&["--srtp", "srtp-mand"]).changes(SRTP).held().await;
 }
