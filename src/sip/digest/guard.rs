@@ -182,7 +182,7 @@ fn credentials(digest: &Digest, request: &Request) -> Result<Fields, Objection> 
 fn same_resource(uri: &str, request_uri: &str) -> bool {
     let user = |text: &str| Uri::parse(text).ok().map(|uri| uri.user);
     // Some peers name the host alone. That a response is good for one request is the count's to see to.
-    uri == request_uri || user(uri).is_some_and(|one| one.is_empty() || Some(one) == user(request_uri))
+    uri == request_uri || user(uri).is_some_and(|one| one.is_none() || Some(one) == user(request_uri))
 }
 
 /// A key of its own for each purpose.
