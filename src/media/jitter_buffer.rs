@@ -2,12 +2,12 @@
 //!
 //! The reader never falls behind real time, whatever is lost, reordered, doubled or left out by silence suppression, and whatever
 //! the size of the packets. While all comes in time its bytes are passed on as they are. What does not is concealed
-//! ([`super::concealment`]); what the peer left out is noise as it asked for, or silence.
+//! (`concealment`); what the peer left out is noise as it asked for, or silence.
 //!
-//! How far the reader lies behind is adapted ([`super::delay`]). After a stall it goes back to where it was, as far as `longest`
+//! How far the reader lies behind is adapted (`delay`). After a stall it goes back to where it was, as far as `longest`
 //! allows, so that the burst after it is heard and not thrown away. Where it lies too far behind or not far enough, because the
 //! jitter has changed or both clocks drift, samples are left out or heard once more: in a pause where there is one, else by whole
-//! pitch periods ([`super::splice`]). Beyond `longest` the oldest go.
+//! pitch periods (`splice`). Beyond `longest` the oldest go.
 
 use super::comfort_noise::ComfortNoise;
 use super::concealment::Concealer;

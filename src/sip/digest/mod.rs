@@ -1,6 +1,6 @@
 //! Digest authentication (RFC 3261 section 22, RFC 7616, RFC 8760): SHA-256 and MD5, `qop=auth`.
 //!
-//! [`Guard`] asks and judges as UAS, [`respond`] answers as UAC. Left out on purpose: `auth-int`, `-sess` algorithms, `userhash`
+//! `Guard` asks and judges as UAS, [`respond`] answers as UAC. Left out on purpose: `auth-int`, `-sess` algorithms, `userhash`
 //! and Authentication-Info, which no trunk asks for, and answers without `qop`, which anybody could replay.
 
 mod fields;
