@@ -76,15 +76,6 @@ impl Sipp {
     }
 }
 
-impl Sipp {
-    /// A run that must not come to its end.
-    pub(crate) async fn expect_failure(self, gateway: &Gateway) {
-        let running = self.start(gateway);
-        let output = tokio::time::timeout(DEADLINE * 2, running.child.wait_with_output()).await.expect("sipp ends");
-        assert!(!output.unwrap().status.success());
-    }
-}
-
 impl Running {
     /// Its end, which must be a good one.
     pub(crate) async fn finish(self) -> Trace {
