@@ -19,7 +19,7 @@ pub enum SandboxEvent {
         /// The model asked for.
         model: String,
     },
-    /// A final transcript went out.
+    /// A final transcript goes out.
     Transcribed {
         /// Without the trailing blank.
         transcript: String,

@@ -180,6 +180,8 @@ impl Session {
                 out.push(Output::Send(json!({"result_index": index, "results": [result]})));
             }
             Heard::Final { transcript, confidence, begin, end } if !transcript.trim().is_empty() => {
+                // Told before it goes out: whoever watches sees it before what comes of it.
+                out.push(Output::Transcribed(transcript.trim().to_owned()));
                 let confidence = (confidence.clamp(0.0, 1.0) * 100.0).round() / 100.0;
                 let mut alternative = json!({"transcript": spaced(&transcript), "confidence": confidence});
                 if let (true, Some(fields)) = (stream.start.timestamps, alternative.as_object_mut()) {
@@ -195,7 +197,6 @@ impl Session {
                 } else {
                     stream.kept.push(result);
                 }
-                out.push(Output::Transcribed(transcript.trim().to_owned()));
             }
             Heard::Began { .. } | Heard::Interim { .. } | Heard::Final { .. } => {}
         }
@@ -324,7 +325,7 @@ mod tests {
             [json!({"result_index":0,"results":[{"final":true,
                 "alternatives":[{"transcript":"name the mayflower ","confidence":0.91}]}]})]
         );
-        assert_eq!(out.last(), Some(&Output::Transcribed("name the mayflower".to_owned())));
+        assert_eq!(out.first(), Some(&Output::Transcribed("name the mayflower".to_owned())));
         assert_eq!(sent(&client.heard(interim("again")))[0]["result_index"], 1);
         assert_eq!(client.heard(final_(" ")), [], "noise is not a result");
     }
