@@ -15,6 +15,7 @@ mod entropy;
 pub mod ladder;
 pub mod leg;
 pub mod message;
+mod rate;
 mod session_timer;
 pub mod settings;
 mod sources;

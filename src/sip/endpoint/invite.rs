@@ -34,7 +34,7 @@ impl Endpoint {
         let session = verdict::session_timer(&inbound.request, &self.settings);
         match session.and_then(|session| Ok((session, verdict::offer(&inbound.request)?))) {
             Err(refused) => self.refuse(turn, inbound, &refused),
-            Ok((session, sdp)) if self.gate.admit(turn.at, self.settings.max_calls_per_second) => {
+            Ok((session, sdp)) if self.gate.admit(turn.at, inbound.flow.remote.ip(), &self.settings) => {
                 self.admit(turn, inbound, sdp, session);
             }
             Ok(_) => self.shed(turn, inbound, transaction, Refusal::Rate),
