@@ -244,6 +244,26 @@ fn a_guesser_is_slowed_down_and_nobody_else_is() {
     assert_eq!(guesses(&mut desk, 1, "open sesame"), [100]);
 }
 
+/// The answer was lost, so the request comes again: that is no further guess, whatever branch it has.
+#[test]
+fn a_wrong_answer_that_comes_again_is_one_guess() {
+    let mut desk = Desk::new(guarded());
+    let asked = challenges(&mut desk, "z9hG4bKq");
+    let guess = |n: u32, password: &str| with(&format!("z9hG4bKg{n}"), &answer_to(&asked, password, URI));
+    for n in 0..100 {
+        let again = desk.response(&guess(n % 2, "guess"));
+        assert!(!stale(&challenges_of(&again)), "{n}");
+    }
+    let codes: Vec<_> = (0..12).flat_map(|n| desk.codes(&guess(n, &format!("guess {n}")))).collect();
+    assert_eq!(codes, [[401; 9].as_slice(), &[403; 3]].concat(), "nine more were left");
+    assert_eq!(desk.codes(&guess(0, "guess")), [401], "the answer to it stays the same");
+    assert_eq!(desk.codes(&guess(0, "open sesame")), [403]);
+    desk.wait(Duration::from_secs(33));
+    let asked = challenges(&mut desk, "z9hG4bKq2");
+    let mut guess = |password| desk.codes(&with("z9hG4bKlast", &answer_to(&asked, password, URI)));
+    assert_eq!((guess("guess"), guess("open sesame")), (vec![401], vec![100]));
+}
+
 fn call(sim: &mut Sim, password: &str) -> LegId {
     let digest = guarded();
     sim.callee = Endpoint::new(digest, [9; 32]);

@@ -1,10 +1,11 @@
 //! Who may send, and how many calls are let in: all that is decided before a call exists. Bounded in memory, cheap when refusing.
 
 use super::rate::Rate;
+use super::recent::Recent;
 use super::settings::Settings;
 use super::sources::{Bucket, Grant};
 use secrecy::ExposeSecret as _;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 use subtle::ConstantTimeEq as _;
@@ -62,9 +63,8 @@ pub(crate) struct Gate {
     rate: Rate,
     /// INVITEs without ACK, by source. Only sources with one are in it.
     half_open: HashMap<IpAddr, usize>,
-    /// Refused INVITEs, so that a retransmission is refused again and not let in. Oldest first, bounded.
-    refused: HashMap<String, Refusal>,
-    refused_order: VecDeque<(Instant, String)>,
+    /// Refused INVITEs by transaction, so that a retransmission is refused again and not let in.
+    refused: Recent<String, Refusal>,
 }
 
 impl Gate {
@@ -73,8 +73,7 @@ impl Gate {
             strangers: Bucket::full(STRANGERS),
             rate: Rate::default(),
             half_open: HashMap::new(),
-            refused: HashMap::new(),
-            refused_order: VecDeque::new(),
+            refused: Recent::new(MAX_REFUSED),
         }
     }
 
@@ -83,26 +82,13 @@ impl Gate {
         self.strangers.take(now)
     }
 
-    /// Whether this INVITE's transaction was refused before; forgets what is too old to be sent again.
-    pub(crate) fn refused_before(&mut self, now: Instant, transaction: &str) -> Option<Refusal> {
-        while self.refused_order.front().is_some_and(|(until, _)| *until <= now) {
-            self.forget_oldest_refusal();
-        }
-        self.refused.get(transaction).copied()
+    /// Whether this INVITE's transaction was refused before.
+    pub(crate) fn refused_before(&mut self, now: Instant, transaction: &String) -> Option<Refusal> {
+        self.refused.decided(now, transaction)
     }
 
     pub(crate) fn remember_refused(&mut self, until: Instant, transaction: String, refusal: Refusal) {
-        if self.refused_order.len() >= MAX_REFUSED {
-            self.forget_oldest_refusal();
-        }
-        self.refused.insert(transaction.clone(), refusal);
-        self.refused_order.push_back((until, transaction));
-    }
-
-    fn forget_oldest_refusal(&mut self) {
-        if let Some((_, transaction)) = self.refused_order.pop_front() {
-            self.refused.remove(&transaction);
-        }
+        self.refused.remember(until, transaction, refusal);
     }
 
     /// Whether one more INVITE from `source` fits into what may wait for its ACK.
@@ -150,7 +136,6 @@ const MIN_HALF_OPEN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn settings(allow: &[&str]) -> Settings {
         let allow_from = allow.iter().map(|net| net.parse().unwrap()).collect();
@@ -166,19 +151,6 @@ mod tests {
         let ten = settings(&["10.1.0.0/16", "2001:db8::/32"]);
         assert!(ten.allows(mapped) && ten.allows("2001:db8::7".parse().unwrap()));
         assert!(!ten.allows(far) && !ten.allows(four));
-    }
-
-    #[test]
-    fn a_refused_invite_is_remembered_for_its_lifetime_only() {
-        let start = crate::base::clock::now().at;
-        let mut gate = Gate::new();
-        gate.remember_refused(start + Duration::from_secs(32), "a".into(), Refusal::Full);
-        assert_eq!(gate.refused_before(start + Duration::from_secs(31), "a"), Some(Refusal::Full));
-        assert_eq!(gate.refused_before(start + Duration::from_secs(32), "a"), None);
-        for i in 0..2 * MAX_REFUSED {
-            gate.remember_refused(start + Duration::from_secs(32), i.to_string(), Refusal::Rate);
-        }
-        assert_eq!(gate.refused.len(), MAX_REFUSED);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod ladder;
 pub mod leg;
 pub mod message;
 mod rate;
+mod recent;
 mod session_timer;
 pub mod settings;
 mod sources;

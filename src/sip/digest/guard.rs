@@ -4,11 +4,12 @@ use super::fields::{Fields, quoted};
 use super::nonce::{Counts, Nonces};
 use super::{Algorithm, Exchange, hex};
 use crate::sip::message::{Request, Uri};
+use crate::sip::recent::Recent;
 use crate::sip::settings::Digest;
 use crate::sip::sources::{Grant, Sources};
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
 
 /// Why a request is not let in.
@@ -60,6 +61,8 @@ pub(crate) struct Guard {
     counts: Counts,
     opaque: String,
     failures: Sources,
+    /// Guesses that were wrong: the same one that comes again is a retransmission, and no further guess.
+    wrong: Recent<[u8; 32], ()>,
 }
 
 impl Guard {
@@ -71,6 +74,7 @@ impl Guard {
             counts: Counts::default(),
             opaque: hex(opaque.get(..16).unwrap_or_default()),
             failures: Sources::new(FAILURES),
+            wrong: Recent::new(MAX_WRONG),
         }
     }
 
@@ -130,6 +134,10 @@ impl Guard {
         if !self.counts.is_fresh(stamp, count) {
             return Err(Objection::Replayed);
         }
+        let guess = guess(request);
+        if self.wrong.decided(now, &guess).is_some() {
+            return Err(Objection::Wrong);
+        }
         if !self.failures.has(now, source) {
             return Err(Objection::Limited);
         }
@@ -146,6 +154,7 @@ impl Guard {
         let same_response = response.to_ascii_lowercase().as_bytes().ct_eq(right.as_bytes());
         if !bool::from(same_user & same_response) {
             self.failures.take(now, source);
+            self.wrong.remember(now + RETRANSMITTED, guess, ());
             return Err(Objection::Wrong);
         }
         if !same_resource(uri, &request.uri) {
@@ -185,6 +194,15 @@ fn same_resource(uri: &str, request_uri: &str) -> bool {
     uri == request_uri || user(uri).is_some_and(|one| one.is_none() || Some(one) == user(request_uri))
 }
 
+/// All that the credentials say: nothing of a guess can be changed and still be the same one.
+fn guess(request: &Request) -> [u8; 32] {
+    let fields = request.headers.fields_of("Authorization");
+    let hashed = fields.fold(Sha256::new(), |hashed, field| {
+        hashed.chain_update(field.value.len().to_be_bytes()).chain_update(&field.value)
+    });
+    hashed.finalize().into()
+}
+
 /// A key of its own for each purpose.
 fn derived(seed: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(seed).chain_update(purpose).finalize().into()
@@ -192,5 +210,9 @@ fn derived(seed: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
 
 /// Wrong credentials of one source: slips pass, a guesser has one try a second.
 const FAILURES: Grant = Grant { burst: 10, per_second: 1 };
+/// A request whose answer was lost comes again for so long (64*T1).
+const RETRANSMITTED: Duration = Duration::from_secs(32);
+/// Wrong guesses that are remembered: beyond 512 a second a retransmission may count as one more.
+const MAX_WRONG: usize = 16_384;
 /// Authorization fields that are looked at: one for each realm on the way.
 const MAX_CREDENTIALS: usize = 8;
