@@ -3,13 +3,12 @@
 use super::gateway::run;
 use super::phone::Message;
 use super::stage::Stage;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
 /// Exit status, and the JSON that was printed.
-async fn call(arguments: &[&str]) -> (Option<i32>, Value) {
+pub(crate) async fn call(arguments: &[&str]) -> (Option<i32>, Value) {
     let output = run(&[&["call", "--json"], arguments].concat()).await;
     let printed = String::from_utf8_lossy(&output.stdout);
     let told = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
@@ -105,50 +104,6 @@ async fn a_call_is_taken_back_before_the_answer_and_ended_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_tls_the_gateway_is_believed_by_its_authority_and_shown_a_certificate() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let ours = Authority::new();
-    std::fs::write(path("ca.pem"), ours.pem()).unwrap();
-    std::fs::write(path("other.pem"), Authority::new().pem()).unwrap();
-    for name in ["gateway", "phone"] {
-        let (certificate, key) = ours.issue();
-        std::fs::write(path(&format!("{name}.crt")), certificate).unwrap();
-        std::fs::write(path(&format!("{name}.key")), key).unwrap();
-    }
-    let changes = format!(
-        "sip.listen = [\"tls:127.0.0.1:0\"]\nsip.tls.certificate_file = {:?}\nsip.tls.private_key_file = {:?}\n\
-         sip.tls.client_ca_file = {:?}\n",
-        path("gateway.crt"),
-        path("gateway.key"),
-        path("ca.pem")
-    );
-    let (_stage, gateway) = Stage::with_gateway(&[], &changes).await;
-    let uri = format!("sip:100@{}", gateway.tls);
-    let order = [uri.as_str(), "--transport", "tls", "--contact-id", "4715", "--seconds", "1", "--ladder"];
-    let (certificate, key) = (path("phone.crt"), path("phone.key"));
-    let shown = ["--tls-cert", &certificate, "--tls-key", &key];
-    for trust in [&["--tls-ca", &path("ca.pem")][..], &["--tls-insecure"]] {
-        let (code, told) = call(&[&order, &shown[..], trust].concat()).await;
-        assert_eq!(
-            (code, &told["ok"], &told["ladder"][0]["transport"]),
-            (Some(0), &true.into(), &"tls".into()),
-            "{told}"
-        );
-    }
-    gateway.idle().await;
-    // Another's authority, the web's, and no certificate where one is demanded.
-    let other = path("other.pem");
-    for trust in [&[&shown[..], &["--tls-ca", &other]].concat()[..], &shown[..], &["--tls-insecure"]] {
-        let (code, told) = call(&[&order[..], trust].concat()).await;
-        assert_eq!((code, &told["answered"]), (Some(1), &false.into()), "{trust:?}: {told}");
-    }
-    let missing = path("missing.pem");
-    let (code, told) = call(&[&order[..], &["--tls-ca", &missing]].concat()).await;
-    assert!(code == Some(1) && told["error"].as_str().unwrap().contains("missing.pem"), "{told}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_challenge_is_answered_with_the_password_of_the_file() {
     let digest = "[sip.digest]\nrealm = \"gate\"\nusername = \"cxone\"\npassword = \"open sesame\"\n";
     let (_stage, gateway) = Stage::with_gateway(&[], digest).await;
@@ -174,28 +129,6 @@ async fn a_challenge_is_answered_with_the_password_of_the_file() {
     let (code, told) = call(&[&order[..], &["--user", "cxone", "--password-file", &path("none")]].concat()).await;
     assert!(code == Some(1) && told["error"].as_str().unwrap().contains("none"), "{told}");
     gateway.idle().await;
-}
-
-/// Issues certificates for 127.0.0.1.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    fn issue(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
 }
 
 /// A phone that rings until CANCEL.

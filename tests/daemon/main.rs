@@ -10,6 +10,7 @@
     reason = "tests: they say what they saw, and their tasks end with them"
 )]
 
+mod authority;
 mod browser;
 mod gateway;
 mod phone;
@@ -27,4 +28,5 @@ mod privacy;
 mod refusals;
 mod services;
 mod story;
+mod tls;
 mod transfers;

@@ -29,13 +29,13 @@ impl Stage {
     /// The sandbox, whose recogniser hears these words in turn.
     pub(crate) async fn new(words: &[&str]) -> Self {
         let words = words.iter().map(|word| (*word).to_owned());
-        Self::with_engines(Arc::new(LoadTestRecognition::new(words)), Arc::new(LoadTestSynthesis)).await
+        Self::with_engines(Arc::new(LoadTestRecognition::new(words)), Arc::new(LoadTestSynthesis), DIALOG).await
     }
 
-    /// The sandbox with ears and a mouth of the test's own.
-    pub(crate) async fn with_engines(ears: Arc<dyn Recognition>, mouth: Arc<dyn Synthesis>) -> Self {
+    /// The sandbox with ears, a mouth and a dialog of the test's own.
+    pub(crate) async fn with_engines(ears: Arc<dyn Recognition>, mouth: Arc<dyn Synthesis>, dialog: &str) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let dialog = Dialog::parse("dialog.toml", DIALOG).unwrap();
+        let dialog = Dialog::parse("dialog.toml", dialog).unwrap();
         let options = SandboxOptions::new(ears, mouth, dialog);
         let stop = CancellationToken::new();
         let sandbox = start(options, &TaskTracker::new(), stop.clone()).await.unwrap();
@@ -149,7 +149,7 @@ dialog.transfer_failure_message = "No agent."
 dialog.post_response_timeout = "60s"
 "#;
 
-const DIALOG: &str = r#"
+pub(crate) const DIALOG: &str = r#"
 name = "The daemon's tests"
 
 [[rules]]

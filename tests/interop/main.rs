@@ -11,6 +11,9 @@
 )]
 
 #[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
+#[path = "../daemon/authority.rs"]
+mod authority;
+#[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
 #[path = "../daemon/gateway.rs"]
 mod gateway;
 #[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
@@ -32,4 +35,5 @@ mod captures;
 mod extensions;
 mod phones;
 mod proxy;
+mod referred;
 mod scanners;

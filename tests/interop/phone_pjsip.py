@@ -4,8 +4,10 @@ Orders: call URI | say | press KEYS | info KEYS | hold | resume | codec NAME | b
 """
 
 import argparse
+import copy
 import json
 import os
+import re
 import select
 import sys
 
@@ -24,7 +26,8 @@ class Call(pj.Call):
 
     def __init__(self, account, options):
         super().__init__(account)
-        self.options = options
+        self.account, self.options = account, options
+        self.referred = None
         self.recorder = self.player = self.media = None
 
     def onCallState(self, _):
@@ -51,6 +54,16 @@ class Call(pj.Call):
                 if self.player:
                     self.player.startTransmit(self.media)
             told("media", held=held, codec=codec)
+        sealed = re.search(r"SRTP status: Active Crypto-suite: (\S+)", self.dump(True, ""))
+        if sealed:
+            told("encrypted", suite=sealed[1])
+
+    def onCallTransferRequest(self, asked):
+        options = copy.copy(self.options)
+        options.record = options.record.replace(".wav", "-referred.wav")
+        # Kept here, or Python would end it.
+        self.referred = asked.newCall = Call(self.account, options)
+        told("referred", to=asked.dstUri)
 
     def say(self):
         self.player = pj.AudioMediaPlayer()
@@ -79,7 +92,7 @@ class Call(pj.Call):
             prefer(rest)
             self.reinvite(param)
         elif name == "bye":
-            self.hangup(pj.CallOpParam())
+            (self.referred or self).hangup(pj.CallOpParam())
         else:
             raise SystemExit(f"no such order: {name}")
 
@@ -98,6 +111,7 @@ def main():
     options.add_argument("--transport", choices=TRANSPORTS, default="udp")
     options.add_argument("--codecs", default="PCMU,PCMA")
     options.add_argument("--srtp", choices=POLICY, default="off")
+    options.add_argument("--suite", help="the only one of SRTP that it has")
     options.add_argument("--user", default="phone")
     options.add_argument("--password", default="")
     options.add_argument("--ca")
@@ -139,6 +153,10 @@ def main():
     settings.mediaConfig.transportConfig.port, settings.mediaConfig.transportConfig.portRange = 23_000, 9_000
     settings.mediaConfig.srtpUse = POLICY[given.srtp]
     settings.mediaConfig.srtpSecureSignaling = 0
+    if given.suite:
+        only = pj.SrtpCrypto()
+        only.name = given.suite
+        settings.mediaConfig.srtpOpt.cryptos.append(only)
     settings.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY if given.reliable else pj.PJSUA_100REL_NOT_USED
     settings.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
     if given.timer:

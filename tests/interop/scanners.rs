@@ -70,8 +70,10 @@ async fn sipvicious_finds_no_device_where_strangers_are_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sipvicious_learns_no_extension_and_no_password() {
+async fn sipvicious_learns_no_extension_no_password_and_no_version() {
     untouched("sip.allow_from = [\"127.0.0.3/32\"]", async |gateway| {
+        let map = sipvicious("svmap", gateway, &["-t", "2"]).await;
+        assert!(!map.contains(env!("CARGO_PKG_VERSION")), "{map}");
         for method in ["REGISTER", "OPTIONS", "INVITE"] {
             let found = sipvicious("svwar", gateway, &["-e", "100-140", "-m", method]).await;
             assert!(found.contains("found nothing"), "{method}: {found}");

@@ -60,12 +60,15 @@ impl Softphone {
             let line =
                 line.unwrap().unwrap_or_else(|| panic!("{:?} ended before {event}: {:#?}", self.make, self.story));
             self.story.push(line.clone());
-            // The stacks' own prints are no events.
-            let Ok(told) = serde_json::from_str::<Value>(&line) else { continue };
-            if told["event"] == event && wanted(&told) {
+            if let Some(told) = read(&line, event).filter(&wanted) {
                 return told;
             }
         }
+    }
+
+    /// What it has told of an encrypted stream so far: the suite where it says that.
+    pub(crate) fn encrypted(&self) -> Option<Value> {
+        self.story.iter().find_map(|line| read(line, "encrypted"))
     }
 
     pub(crate) async fn call(&mut self, uri: &str) {
@@ -93,4 +96,9 @@ impl Softphone {
         self.until("recorded", |_| true).await;
         wav(&self.dir.path().join("heard.wav")).remove(0)
     }
+}
+
+/// The event of this name, if the line is one: the stacks' own prints are not.
+fn read(line: &str, event: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(line).ok().filter(|told| told["event"] == event)
 }
