@@ -364,15 +364,15 @@ async fn a_call_outlives_the_connection_it_came_by() {
 }
 
 /// The peer names itself by a host name; once its connection is gone our BYE goes to where it listens.
-#[tokio::test]
-async fn a_connection_that_is_gone_is_opened_to_the_port_in_sent_by() {
+/// A call by TCP from a peer that cannot be reached by its Contact, and whose connection is gone: where our BYE comes to, and the BYE.
+async fn bye_after_the_connection(
+    text: impl Fn(String) -> String,
+    more: &str,
+    home: tokio::net::TcpListener,
+) -> String {
     let mut gateway = Station::start().await;
-    let home = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let named = format!("pbx.example.com:{}", home.local_addr().unwrap().port());
-    let text =
-        |text: String| text.replace("UDP 127.0.0.1:5070", &format!("TCP {named}")).replace("a@127.0.0.1:5070", "a@pbx");
     let mut first = TcpStream::connect(gateway.tcp).await.unwrap();
-    first.write_all(text(invite("c", "z9hG4bK1", 1, "")).as_bytes()).await.unwrap();
+    first.write_all(text(invite("c", "z9hG4bK1", 1, more)).as_bytes()).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
     let answer = read_until(&mut first, "m=audio").await;
@@ -385,9 +385,31 @@ async fn a_connection_that_is_gone_is_opened_to_the_port_in_sent_by() {
     read_until(&mut first, "never").await;
     call.leg.command(LegCommand::Bye { headers: Vec::new() }).await;
     let (mut second, _) = within_reason(home.accept()).await.unwrap();
-    assert!(read_until(&mut second, "\r\n\r\n").await.starts_with("BYE sip:a@pbx SIP/2.0"));
+    let bye = read_until(&mut second, "\r\n\r\n").await;
     drop((second, call));
     gateway.stop().await;
+    bye
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_is_opened_to_the_port_in_sent_by() {
+    let home = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let named = format!("TCP pbx.example.com:{}", home.local_addr().unwrap().port());
+    let text = |text: String| text.replace("UDP 127.0.0.1:5070", &named).replace("a@127.0.0.1:5070", "a@pbx");
+    let bye = bye_after_the_connection(text, "", home).await;
+    assert!(bye.starts_with("BYE sip:a@pbx SIP/2.0"), "{bye}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_gone_is_opened_to_the_proxy_that_recorded_itself() {
+    let home = tokio::net::TcpListener::bind("127.0.0.3:0").await.unwrap();
+    let routes = format!("<sip:{};transport=tcp;lr>, <sip:far.example.com;lr>", home.local_addr().unwrap());
+    let recorded = format!("Record-Route: {}\r\n", routes.replace(", ", "\r\nRecord-Route: "));
+    let text = |text: String| text.replace("UDP 127.0.0.1:5070", "TCP 127.0.0.1:9");
+    let bye = bye_after_the_connection(text, &recorded, home).await;
+    assert!(bye.starts_with("BYE sip:a@127.0.0.1:5070 SIP/2.0"), "loose routing: {bye}");
+    let seen: Vec<_> = bye.lines().filter_map(|line| line.strip_prefix("Route: ")).collect();
+    assert_eq!(seen.join(", "), routes);
 }
 
 #[tokio::test]

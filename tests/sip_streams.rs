@@ -147,6 +147,28 @@ async fn stun_on_udp_tells_who_may_call_where_it_comes_from_and_strangers_nothin
     gateway.stop().await;
 }
 
+/// Beyond what a peer sends that places all the calls that are allowed, nothing more of it is read; others do not notice.
+#[tokio::test]
+async fn a_flood_of_one_address_is_cut_and_counted() {
+    metrics();
+    let few = Settings { max_calls: 10, max_calls_per_second: 1, ..settings() };
+    let gateway = Station::with(&BOTH, SocketOptions::default(), few).await;
+    let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut sent = 0;
+    while counted("voice_gateway_sip_refused_total{reason=\"source_flood\"}") < 100 {
+        sent += 1;
+        assert!(sent < 200_000, "it was read for ever");
+        flood.send_to(b"\0\0\0\0 is no SIP", gateway.at(Transport::Udp)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let mut buffer = [0; 2048];
+    other.send_to(bare("OPTIONS", "o", "z9hG4bKo", 1, "").as_bytes(), gateway.at(Transport::Udp)).await.unwrap();
+    within_reason(other.recv_from(&mut buffer)).await.unwrap();
+    assert!(buffer.starts_with(b"SIP/2.0 200"));
+    gateway.stop().await;
+}
+
 /// A request that came by UDP in many fragments is answered where it came from.
 #[tokio::test]
 async fn a_datagram_as_large_as_they_get_is_taken() {

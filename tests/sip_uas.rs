@@ -22,10 +22,12 @@ const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 #[test]
 fn an_invite_is_tried_at_once_and_told_to_the_call_as_it_was() {
     let mut desk = Desk::new(settings());
-    let more = "X-ContactID: \r\n  12345  \r\nP-Asserted-Identity: <sip:+1777@h>\r\n";
-    assert_eq!(desk.codes(&invite("c", "z9hG4bK1", 1, more)), [100]);
+    let diverted = "Diversion: <sip:+1999@h>;reason=no-answer, <sip:+1888@h>;reason=unconditional\r\n";
+    let more = format!("X-ContactID: \r\n  12345  \r\nP-Asserted-Identity: <sip:+1777@h>\r\n{diverted}");
+    assert_eq!(desk.codes(&invite("c", "z9hG4bK1", 1, &more)), [100]);
     let (_, told) = &desk.invites[0];
     assert_eq!((told.call_id.as_str(), told.caller_number.as_str()), ("c", "+1777"));
+    assert_eq!(told.original_called_number, "+1888");
     assert_eq!(
         (told.called_number.as_str(), told.request_uri.as_str()),
         ("+18882346789", "sip:+18882346789@127.0.0.2")
@@ -34,7 +36,7 @@ fn an_invite_is_tried_at_once_and_told_to_the_call_as_it_was() {
     assert_eq!(told.headers[0].0, "Via");
     assert_eq!(told.sdp.as_deref(), Some(SDP));
     assert_eq!(told.source, Some("127.0.0.1:5070".parse().unwrap()));
-    assert!(!format!("{told:?}").contains("1777"), "numbers stay out of Debug");
+    assert!(!["1777", "1888"].iter().any(|one| format!("{told:?}").contains(one)), "numbers stay out of Debug");
 }
 
 #[test]
@@ -362,6 +364,27 @@ fn methods_and_extensions_get_their_codes() {
     assert_eq!((malformed.code, malformed.reason.as_str()), (400, "Bad Request: more than one Call-ID"));
     assert_eq!(desk.codes(&invite("l", "z9hG4bKc", 1, "Accept: text/plain, application/*;q=0.1\r\n")), [100]);
     assert_eq!(desk.codes(&invite("m", "z9hG4bKd", 1, "").replace("Max-Forwards: 70", "Max-Forwards: 0")), [100]);
+}
+
+/// Allow tells the truth: what it names is taken within a call, and nothing else is.
+#[test]
+fn the_methods_of_allow_are_those_that_are_taken() {
+    let mut desk = Desk::new(settings());
+    let tag = desk.establish("c");
+    for (n, method) in ALLOW.split(", ").filter(|method| !["ACK", "CANCEL", "BYE"].contains(method)).enumerate() {
+        let cseq = u32::try_from(n).unwrap() + 2;
+        let codes = desk.codes(&within(method, "c", &format!("z9hG4bK{cseq}"), cseq, &tag, "", ""));
+        assert!(!codes.is_empty() && !codes.iter().any(|code| [405, 501].contains(code)), "{method}: {codes:?}");
+    }
+    for (n, method) in ["REGISTER", "SUBSCRIBE", "MESSAGE", "PUBLISH", "REFER"].iter().enumerate() {
+        assert!(!ALLOW.contains(method));
+        let (branch, cseq) = (format!("z9hG4bK{method}"), u32::try_from(n).unwrap() + 100);
+        for text in [within(method, "c", &branch, cseq, &tag, "", ""), bare(method, "o", &branch, cseq, "")] {
+            let refused = desk.response(&text);
+            assert_eq!((refused.code, refused.headers.first("Allow")), (405, Some(ALLOW)), "{method}");
+        }
+    }
+    assert_eq!(desk.codes(&within("BYE", "c", "z9hG4bKbye", 200, &tag, "", "")).first(), Some(&200));
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(crate) fn invite() -> Invite {
         to_uri: "sip:+18885556789@nice".into(),
         caller_number: "+18595553456".into(),
         called_number: "+18885556789".into(),
-        original_called_number: String::new(),
+        original_called_number: "+18885550000".into(),
         headers: vec![("Via".into(), "SIP/2.0/UDP x".into()), ("X-ContactID".into(), "123456789".into())],
         sdp: Some(Bytes::from_static(b"media")),
         source: None,

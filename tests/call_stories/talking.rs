@@ -31,6 +31,7 @@ fn the_greeting_is_asked_and_spoken_after_the_ack() {
     let phone = &greeting.context["integrations"]["voice_telephony"];
     assert_eq!(phone["sip_custom_invite_headers"], json!({"X-ContactID": "123456789"}));
     assert_eq!(phone["private"]["user_phone_number"], "+18595553456");
+    assert_eq!(phone["private"]["original_called_number"], "+18885550000");
     assert_eq!(stage.count(|output| matches!(output, Output::Listen)), 1);
 
     assert!(stage.said().is_empty());
