@@ -3,56 +3,21 @@
 
 mod sip_support;
 
+use sip_support::station::{Station, read_until, within_reason};
 use sip_support::{bare, invite, sdp, settings};
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use voice_gateway::net::sip::{Incoming, Listen, SipHandle, bind};
+use voice_gateway::net::sip::SocketOptions;
 use voice_gateway::sip::{Dial, DialEvent, LegCommand, LegEvent, Settings, Transport};
 
-struct Station {
-    handle: SipHandle,
-    calls: mpsc::Receiver<Incoming>,
-    udp: SocketAddr,
-    tcp: SocketAddr,
-    tracker: TaskTracker,
-    stop: CancellationToken,
+/// On UDP and TCP.
+async fn station() -> Station {
+    Station::start(&["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], SocketOptions::default()).await
 }
 
-impl Station {
-    async fn start() -> Self {
-        Self::with(settings()).await
-    }
-
-    async fn with(settings: Settings) -> Self {
-        let listen: Vec<Listen> = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"].iter().map(|l| l.parse().unwrap()).collect();
-        let bound = bind(&listen).await.unwrap();
-        let [(Transport::Udp, udp), (Transport::Tcp, tcp)] = bound.local_addresses()[..] else { panic!() };
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (handle, calls) = bound.start(settings, &tracker, stop.clone());
-        Self { handle, calls, udp, tcp, tracker, stop }
-    }
-
-    fn uri(&self, transport: Transport) -> String {
-        let address = if transport == Transport::Udp { self.udp } else { self.tcp };
-        format!("sip:+18882346789@{address};transport={transport}")
-    }
-
-    /// Every task ends: nothing is left running.
-    async fn stop(self) {
-        self.stop.cancel();
-        self.tracker.close();
-        within_reason(self.tracker.wait()).await;
-    }
-}
-
-/// Fails a test that hangs; no test waits for this long.
-async fn within_reason<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("no answer")
+fn uri(station: &Station, transport: Transport) -> String {
+    format!("sip:+18882346789@{};transport={transport}", station.at(transport))
 }
 
 fn dial(uri: String) -> Dial {
@@ -66,8 +31,8 @@ fn dial(uri: String) -> Dial {
 }
 
 async fn a_call(transport: Transport) {
-    let (mut gateway, phone) = (Station::start().await, Station::start().await);
-    let mut out = phone.handle.dial(dial(gateway.uri(transport)), None).await.unwrap();
+    let (mut gateway, phone) = (station().await, station().await);
+    let mut out = phone.handle.dial(dial(uri(&gateway, transport)), None).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     assert_eq!(call.invite.called_number, "+18882346789");
     assert!(call.invite.headers.contains(&("X-ContactID".into(), "12345".into())));
@@ -122,13 +87,10 @@ async fn listeners_on_all_addresses_say_where_they_can_be_reached() {
             skipped(&format!("{from} cannot be bound here"));
             continue;
         };
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let bound = bind(&[listen.parse().unwrap()]).await.unwrap();
-        let port = bound.local_addresses()[0].1.port();
-        let (_handle, mut calls) = bound.start(settings(), &tracker, stop.clone());
-        let to: SocketAddr = format!("{own}:{port}").parse().unwrap();
+        let mut gateway = Station::start(&[listen], SocketOptions::default()).await;
+        let to: SocketAddr = format!("{own}:{}", gateway.at(Transport::Udp).port()).parse().unwrap();
         peer.send_to(invite("c", "z9hG4bK1", 1, "").as_bytes(), to).await.unwrap();
-        let call = within_reason(calls.recv()).await.unwrap();
+        let call = within_reason(gateway.calls.recv()).await.unwrap();
         assert_eq!(call.local_ip, to.ip());
         call.leg.command(LegCommand::Ring).await;
         let mut buffer = vec![0; 65_536];
@@ -141,9 +103,7 @@ async fn listeners_on_all_addresses_say_where_they_can_be_reached() {
             }
         }
         drop(call);
-        stop.cancel();
-        tracker.close();
-        within_reason(tracker.wait()).await;
+        gateway.stop().await;
     }
 }
 
@@ -154,13 +114,14 @@ fn skipped(why: &str) {
 
 #[tokio::test]
 async fn a_hundred_calls_at_once() {
-    let (mut gateway, phone) = (Station::start().await, Station::start().await);
-    let uri = gateway.uri(Transport::Udp);
+    let (mut gateway, phone) = (station().await, station().await);
+    let uri = uri(&gateway, Transport::Udp);
     let app = tokio_util::task::TaskTracker::new();
+    let mut calls = std::mem::replace(&mut gateway.calls, tokio::sync::mpsc::channel(1).1);
     app.spawn({
         let app = app.clone();
         async move {
-            while let Some(mut call) = gateway.calls.recv().await {
+            while let Some(mut call) = calls.recv().await {
                 app.spawn(async move {
                     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
                     while let Some(event) = call.leg.event().await {
@@ -185,17 +146,15 @@ async fn a_hundred_calls_at_once() {
     }
     assert_eq!(phone.handle.active(), 0);
     phone.stop().await;
-    gateway.stop.cancel();
     app.close();
-    gateway.tracker.close();
-    within_reason(gateway.tracker.wait()).await;
+    gateway.stop().await;
     within_reason(app.wait()).await;
 }
 
 #[tokio::test]
 async fn a_cancelled_call_and_a_refused_one() {
-    let (mut gateway, phone) = (Station::start().await, Station::start().await);
-    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    let (mut gateway, phone) = (station().await, station().await);
+    let mut out = phone.handle.dial(dial(uri(&gateway, Transport::Udp)), None).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     out.cancel().await;
     assert_eq!(within_reason(call.leg.event()).await, Some(LegEvent::Cancelled));
@@ -208,7 +167,7 @@ async fn a_cancelled_call_and_a_refused_one() {
     assert_eq!(last, Some(487));
 
     gateway.handle.drain(true);
-    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Tcp)), None).await.unwrap();
+    let mut out = phone.handle.dial(dial(uri(&gateway, Transport::Tcp)), None).await.unwrap();
     let Some(DialEvent::Refused { code, headers, .. }) = within_reason(out.event()).await else { panic!() };
     assert_eq!(code, 503);
     assert!(headers.iter().any(|(name, _)| name == "Retry-After"));
@@ -218,8 +177,8 @@ async fn a_cancelled_call_and_a_refused_one() {
 
 #[tokio::test]
 async fn a_leg_that_is_dropped_strands_nobody() {
-    let (mut gateway, phone) = (Station::start().await, Station::start().await);
-    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    let (mut gateway, phone) = (station().await, station().await);
+    let mut out = phone.handle.dial(dial(uri(&gateway, Transport::Udp)), None).await.unwrap();
     drop(within_reason(gateway.calls.recv()).await.unwrap());
     let mut codes = Vec::new();
     while let Some(event) = within_reason(out.event()).await {
@@ -229,7 +188,7 @@ async fn a_leg_that_is_dropped_strands_nobody() {
     }
     assert_eq!(codes, [500]);
 
-    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Udp)), None).await.unwrap();
+    let mut out = phone.handle.dial(dial(uri(&gateway, Transport::Udp)), None).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
     assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
@@ -245,8 +204,8 @@ async fn a_leg_that_is_dropped_strands_nobody() {
 
 #[tokio::test]
 async fn stopping_hangs_up_on_everybody() {
-    let (mut gateway, phone) = (Station::start().await, Station::start().await);
-    let mut out = phone.handle.dial(dial(gateway.uri(Transport::Tcp)), None).await.unwrap();
+    let (mut gateway, phone) = (station().await, station().await);
+    let mut out = phone.handle.dial(dial(uri(&gateway, Transport::Tcp)), None).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
     assert!(matches!(within_reason(call.leg.event()).await, Some(LegEvent::Acknowledged { .. })));
@@ -261,14 +220,17 @@ async fn stopping_hangs_up_on_everybody() {
 
 #[tokio::test]
 async fn a_call_that_does_not_listen_is_ended() {
-    let mut gateway = Station::start().await;
+    let mut gateway = station().await;
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = vec![0; 65_536];
     // Our BYE goes to Contact: the peer must be where it says.
     let here = peer.local_addr().unwrap().to_string();
-    peer.send_to(invite("c", "z9hG4bK1", 1, "").replace("127.0.0.1:5070", &here).as_bytes(), gateway.udp)
-        .await
-        .unwrap();
+    peer.send_to(
+        invite("c", "z9hG4bK1", 1, "").replace("127.0.0.1:5070", &here).as_bytes(),
+        gateway.at(Transport::Udp),
+    )
+    .await
+    .unwrap();
     let call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
     let tag = loop {
@@ -279,13 +241,15 @@ async fn a_call_that_does_not_listen_is_ended() {
             break to.rsplit_once("tag=").unwrap().1.to_owned();
         }
     };
-    peer.send_to(sip_support::within("ACK", "c", "z9hG4bKa", 1, &tag, "", "").as_bytes(), gateway.udp).await.unwrap();
+    peer.send_to(sip_support::within("ACK", "c", "z9hG4bKa", 1, &tag, "", "").as_bytes(), gateway.at(Transport::Udp))
+        .await
+        .unwrap();
     let kind = "Content-Type: application/dtmf\r\n";
     let keys = async {
         let mut taken = 0;
         for cseq in 2.. {
             let info = sip_support::within("INFO", "c", &format!("z9hG4bK{cseq}"), cseq, &tag, kind, "5");
-            peer.send_to(info.as_bytes(), gateway.udp).await.unwrap();
+            peer.send_to(info.as_bytes(), gateway.at(Transport::Udp)).await.unwrap();
             let (length, _) = peer.recv_from(&mut buffer).await.unwrap();
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             // Keys that come too fast are refused, and fill nothing.
@@ -303,23 +267,10 @@ async fn a_call_that_does_not_listen_is_ended() {
     gateway.stop().await;
 }
 
-async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
-    let mut seen = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let length = within_reason(stream.read(&mut buffer)).await.unwrap();
-        seen.extend_from_slice(&buffer[..length]);
-        let text = String::from_utf8_lossy(&seen).into_owned();
-        if text.contains(wanted) || length == 0 {
-            return text;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_stream_is_framed_pinged_and_closed_when_it_cannot_be_read() {
-    let gateway = Station::start().await;
-    let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
+    let gateway = station().await;
+    let mut stream = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
     let options = |id: &str| bare("OPTIONS", id, &format!("z9hG4bK{id}"), 1, "").replace("UDP", "TCP");
     // Two requests and a half in one write, the rest behind it.
     let (a, b, c) = (options("aaa"), options("bbb"), options("ccc"));
@@ -342,8 +293,8 @@ async fn a_stream_is_framed_pinged_and_closed_when_it_cannot_be_read() {
 
 #[tokio::test]
 async fn a_call_outlives_the_connection_it_came_by() {
-    let mut gateway = Station::start().await;
-    let mut first = TcpStream::connect(gateway.tcp).await.unwrap();
+    let mut gateway = station().await;
+    let mut first = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
     first.write_all(invite("c", "z9hG4bK1", 1, "").as_bytes()).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
@@ -351,7 +302,7 @@ async fn a_call_outlives_the_connection_it_came_by() {
     let to = text.lines().rfind(|line| line.starts_with("To:")).unwrap();
     let tag = to.rsplit_once("tag=").unwrap().1;
     drop(first);
-    let mut second = TcpStream::connect(gateway.tcp).await.unwrap();
+    let mut second = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
     second.write_all(sip_support::within("ACK", "c", "z9hG4bKa", 1, tag, "", "").as_bytes()).await.unwrap();
     second.write_all(sip_support::within("INFO", "c", "z9hG4bKi", 2, tag, "", "").as_bytes()).await.unwrap();
     read_until(&mut second, "CSeq: 2 INFO").await;
@@ -363,15 +314,14 @@ async fn a_call_outlives_the_connection_it_came_by() {
     gateway.stop().await;
 }
 
-/// The peer names itself by a host name; once its connection is gone our BYE goes to where it listens.
 /// A call by TCP from a peer that cannot be reached by its Contact, and whose connection is gone: where our BYE comes to, and the BYE.
 async fn bye_after_the_connection(
     text: impl Fn(String) -> String,
     more: &str,
     home: tokio::net::TcpListener,
 ) -> String {
-    let mut gateway = Station::start().await;
-    let mut first = TcpStream::connect(gateway.tcp).await.unwrap();
+    let mut gateway = station().await;
+    let mut first = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
     first.write_all(text(invite("c", "z9hG4bK1", 1, more)).as_bytes()).await.unwrap();
     let mut call = within_reason(gateway.calls.recv()).await.unwrap();
     call.leg.command(LegCommand::Answer { sdp: sdp(), headers: Vec::new() }).await;
@@ -412,39 +362,18 @@ async fn a_connection_that_is_gone_is_opened_to_the_proxy_that_recorded_itself()
     assert_eq!(seen.join(", "), routes);
 }
 
-#[tokio::test]
-async fn connections_of_one_source_are_bounded_and_others_still_served() {
-    let gateway = Station::start().await;
-    let mut open = Vec::new();
-    let mut refused = 0;
-    for _ in 0..300 {
-        let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
-        stream.write_all(b"\r\n\r\n").await.ok();
-        let mut pong = [0; 2];
-        match within_reason(stream.read_exact(&mut pong)).await {
-            Ok(_) => open.push(stream),
-            Err(_) => refused += 1,
-        }
-    }
-    assert_eq!((open.len(), refused), (256, 44));
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    udp.send_to(bare("OPTIONS", "c", "z9hG4bK1", 1, "").as_bytes(), gateway.udp).await.unwrap();
-    let mut buffer = [0; 2048];
-    let (length, _) = within_reason(udp.recv_from(&mut buffer)).await.unwrap();
-    assert!(buffer[..length].starts_with(b"SIP/2.0 200"));
-    gateway.stop().await;
-}
-
 /// Who is not in `sip.allow_from` cannot even open a connection, and hears no more than the 403s of a second's bucket.
 #[tokio::test]
 async fn strangers_have_no_connection_and_few_answers() {
-    let gateway = Station::with(Settings { allow_from: vec!["192.0.2.0/24".parse().unwrap()], ..settings() }).await;
-    let mut stream = TcpStream::connect(gateway.tcp).await.unwrap();
+    let elsewhere = Settings { allow_from: vec!["192.0.2.0/24".parse().unwrap()], ..settings() };
+    let both = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"];
+    let gateway = Station::with(&both, SocketOptions::default(), elsewhere).await;
+    let mut stream = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
     stream.write_all(bare("OPTIONS", "t", "z9hG4bKt", 1, "").replace("UDP", "TCP").as_bytes()).await.ok();
     let mut buffer = [0; 2048];
     assert!(matches!(within_reason(stream.read(&mut buffer)).await, Ok(0) | Err(_)), "closed without a word");
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    udp.send_to(bare("OPTIONS", "c", "z9hG4bK1", 1, "").as_bytes(), gateway.udp).await.unwrap();
+    udp.send_to(bare("OPTIONS", "c", "z9hG4bK1", 1, "").as_bytes(), gateway.at(Transport::Udp)).await.unwrap();
     let (length, _) = within_reason(udp.recv_from(&mut buffer)).await.unwrap();
     assert!(buffer[..length].starts_with(b"SIP/2.0 403"));
     gateway.stop().await;
@@ -452,7 +381,7 @@ async fn strangers_have_no_connection_and_few_answers() {
 
 #[tokio::test]
 async fn a_peer_that_cannot_be_reached_or_named_is_said() {
-    let phone = Station::start().await;
+    let phone = station().await;
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let uri = format!("sip:x@{nobody};transport=tcp");
     let mut out = phone.handle.dial(dial(uri), None).await.unwrap();

@@ -99,7 +99,7 @@ fn session_expires(headers: &Headers) -> Option<(Duration, Option<Refresher>)> {
 }
 
 fn delta_seconds(value: &str) -> Option<(Duration, Params)> {
-    let (seconds, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+    let (seconds, params) = Params::behind(value);
     let seconds = seconds.trim();
     if seconds.is_empty() || !seconds.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -117,14 +117,6 @@ pub(crate) const MIN_SE: Duration = Duration::from_secs(90);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(fields: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.push(name, value);
-        }
-        headers
-    }
 
     #[test]
     fn the_smaller_interval_is_taken_and_the_caller_refreshes_where_it_can() {
@@ -146,8 +138,8 @@ mod tests {
             (&[known, ("x", "-5")], timer(1800, false, true)),
             (&[("x", "soon")], Ok(None)),
         ] {
-            assert_eq!(SessionTimer::asked(&headers(fields), Duration::from_secs(1800)), verdict, "{fields:?}");
-            assert_eq!(SessionTimer::asked(&headers(fields), Duration::ZERO), Ok(None), "off is off");
+            assert_eq!(SessionTimer::asked(&Headers::of(fields), Duration::from_secs(1800)), verdict, "{fields:?}");
+            assert_eq!(SessionTimer::asked(&Headers::of(fields), Duration::ZERO), Ok(None), "off is off");
         }
     }
 

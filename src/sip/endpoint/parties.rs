@@ -59,14 +59,6 @@ fn is_private(party: &NameAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.push(name, value);
-        }
-        headers
-    }
-
     #[test]
     fn the_callers_number_is_the_asserted_one_unless_withheld() {
         for (fields, from, number) in [
@@ -86,7 +78,11 @@ mod tests {
                 "+1777",
             ),
         ] {
-            assert_eq!(caller_number(&headers(fields), &NameAddr::parse(from).unwrap()), number, "{fields:?} {from}");
+            assert_eq!(
+                caller_number(&Headers::of(fields), &NameAddr::parse(from).unwrap()),
+                number,
+                "{fields:?} {from}"
+            );
         }
     }
 
@@ -104,7 +100,7 @@ mod tests {
             (&[("History-Info", history), early], "+1111"),
             (&[("Diversion", "\"open <sip:x>")], ""),
         ] {
-            assert_eq!(original_called_number(&headers(fields)), number, "{fields:?}");
+            assert_eq!(original_called_number(&Headers::of(fields)), number, "{fields:?}");
         }
     }
 }

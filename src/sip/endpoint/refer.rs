@@ -129,7 +129,7 @@ impl Endpoint {
 
 /// A token in lower case, and the parameters behind it; broken ones are none.
 fn token_and_params(value: &str) -> (String, Params) {
-    let (token, params) = value.find(';').map_or((value, ""), |index| value.split_at(index));
+    let (token, params) = Params::behind(value);
     (token.trim().to_ascii_lowercase(), Params::parse(params).unwrap_or_default())
 }
 

@@ -31,16 +31,16 @@ pub fn session_description(headers: &Headers, body: &Bytes) -> Result<Option<Byt
     }
     if media.starts_with("multipart/")
         && let Some(boundary) = params.as_ref().and_then(|params| params.value("boundary"))
-        && let Some(part) = sdp_part(body, boundary.trim_matches('"'))
+        && let boundary = boundary.trim_matches('"')
+        && boundary.len() <= LONGEST_BOUNDARY
+        && let Some(part) = sdp_part(body, boundary)
     {
         return Ok(Some(part));
     }
-    let optional = headers
-        .first("Content-Disposition")
-        .and_then(|value| value.find(';').and_then(|index| Params::parse(value.get(index..)?).ok()))
-        .is_some_and(|params| {
-            params.value("handling").is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
-        });
+    let optional =
+        headers.first("Content-Disposition").and_then(|value| Params::parse(Params::behind(value).1).ok()).is_some_and(
+            |params| params.value("handling").is_some_and(|handling| handling.eq_ignore_ascii_case("optional")),
+        );
     if optional { Ok(None) } else { Err(NoDescription::UnsupportedType) }
 }
 
@@ -70,10 +70,7 @@ pub fn dtmf_digit(headers: &Headers, body: &[u8]) -> Option<char> {
 
 /// Type and subtype in lower case without white space, and the parameters.
 pub(super) fn media_type(value: &str) -> (String, Option<Params>) {
-    let (media, params) = match value.find(';') {
-        Some(index) => value.split_at(index),
-        None => (value, ""),
-    };
+    let (media, params) = Params::behind(value);
     let media = media.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
     (media, Params::parse(params).ok())
 }
@@ -111,6 +108,9 @@ fn sdp_content(part: &Bytes) -> Option<Bytes> {
     is_sdp.then(|| part.slice(head + 4..head + 4 + trimmed))
 }
 
+/// RFC 2046 section 5.1.1.
+const LONGEST_BOUNDARY: usize = 70;
+
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
@@ -119,24 +119,16 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            headers.push(name, value);
-        }
-        headers
-    }
-
     #[test]
     fn a_description_is_found_alone_or_in_a_multipart() {
         let sdp = Bytes::from_static(b"v=0\r\no=x\r\n");
         for fields in [&[("c", "application/SDP; charset=x")][..], &[("Content-Type", "application / sdp")], &[]] {
-            assert_eq!(session_description(&headers(fields), &sdp), Ok(Some(sdp.clone())), "{fields:?}");
+            assert_eq!(session_description(&Headers::of(fields), &sdp), Ok(Some(sdp.clone())), "{fields:?}");
         }
         let mixed = Bytes::from_static(
             b"--x\r\nContent-Type: text/plain\r\n\r\nHi\r\n--x\r\nc: application/sdp\r\n\r\nv=0\r\no=x\r\n\r\n--x--\r\n",
         );
-        let fields = headers(&[("Content-Type", "multipart/mixed;boundary=\"x\"")]);
+        let fields = Headers::of(&[("Content-Type", "multipart/mixed;boundary=\"x\"")]);
         assert_eq!(session_description(&fields, &mixed), Ok(Some(sdp)));
         assert_eq!(session_description(&fields, &Bytes::new()), Ok(None));
     }
@@ -152,7 +144,7 @@ mod tests {
             (&[("Content-Type", "x/y"), ("Content-Disposition", "session;handling=optional")], Ok(None)),
             (&[], Err(NoDescription::UnsupportedType)),
         ] {
-            assert_eq!(session_description(&headers(fields), &body), verdict, "{fields:?}");
+            assert_eq!(session_description(&Headers::of(fields), &body), verdict, "{fields:?}");
         }
     }
 
@@ -167,7 +159,7 @@ mod tests {
             ("application/dtmf", "", None),
             ("text/plain", "5", None),
         ] {
-            assert_eq!(dtmf_digit(&headers(&[("Content-Type", media)]), body.as_bytes()), digit, "{media} {body}");
+            assert_eq!(dtmf_digit(&Headers::of(&[("Content-Type", media)]), body.as_bytes()), digit, "{media} {body}");
         }
     }
 }

@@ -97,6 +97,16 @@ impl Headers {
         }
     }
 
+    /// These, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            headers.push(name, value);
+        }
+        headers
+    }
+
     /// Appends what the application asks for. Fields that transactions and dialogs own are refused, and false returned.
     pub fn push_extra(&mut self, name: &str, value: &str) -> bool {
         !OWNED.iter().any(|owned| same_name(owned, name)) && self.push(name, value)

@@ -113,10 +113,7 @@ impl Uri {
             None => rest,
         };
         let host_part = host_part.split_once('?').map_or(host_part, |(before, _)| before);
-        let (host_port, params) = match host_part.find(';') {
-            Some(index) => host_part.split_at(index),
-            None => (host_part, ""),
-        };
+        let (host_port, params) = Params::behind(host_part);
         let (host, port) = host_and_port(host_port)?;
         self.host = host.to_owned();
         self.port = port;
@@ -125,10 +122,7 @@ impl Uri {
     }
 
     fn read_tel(&mut self, rest: &str) -> Result<(), &'static str> {
-        let (number, params) = match rest.find(';') {
-            Some(index) => rest.split_at(index),
-            None => (rest, ""),
-        };
+        let (number, params) = Params::behind(rest);
         if number.is_empty() {
             return Err("a tel URI has no number");
         }

@@ -66,6 +66,11 @@ impl Params {
         Ok(Self { list })
     }
 
+    /// What stands in front of the first semicolon, and the parameters from there on, to be read.
+    pub(crate) fn behind(text: &str) -> (&str, &str) {
+        text.split_at(text.find(';').unwrap_or(text.len()))
+    }
+
     /// Whether `name` is there, with or without a value.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -119,10 +124,7 @@ impl Via {
         if ![protocol.trim(), version.trim(), transport].into_iter().all(is_token) {
             return Err("Via names no protocol");
         }
-        let (sent_by, params) = match rest.find(';') {
-            Some(index) => rest.split_at(index),
-            None => (rest, ""),
-        };
+        let (sent_by, params) = Params::behind(rest);
         let (host, port) = host_and_port(sent_by)?;
         Ok(Self { transport: transport.to_owned(), host: host.to_owned(), port, params: Params::parse(params)? })
     }
