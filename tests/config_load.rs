@@ -64,6 +64,7 @@ fn all_problems_are_told_at_once_each_with_its_path_and_what_would_be_right() {
         port_range = [20001, 20000]
         codecs = ["OPUS"]
         rtp_timeout = 30
+        worker_cores = [2, 3, 2]
         [speech_to_text]
         url = "ftp://example.com"
         [speech_to_text.recognize]
@@ -96,6 +97,7 @@ fn all_problems_are_told_at_once_each_with_its_path_and_what_would_be_right() {
         ("media.port_range", "from an even port"),
         ("media.codecs", "\"PCMU\", \"PCMA\", \"G722\", not \"OPUS\""),
         ("media.rtp_timeout", "duration with its unit"),
+        ("media.worker_cores", "names core 2 twice"),
         ("media.workers", "not \"lots\" (set by VOICE_GATEWAY__MEDIA__WORKERS)"),
         ("speech_to_text.url", "must be an https: URL, not ftp:"),
         ("speech_to_text.recognize", "must not hold interim_results"),
@@ -113,7 +115,7 @@ fn all_problems_are_told_at_once_each_with_its_path_and_what_would_be_right() {
         assert!(told, "{path}: {part} is not among\n{problems}");
     }
     assert_eq!(problems.to_string().lines().count(), problems.iter().count());
-    assert_eq!(problems.iter().count(), 23, "{problems}");
+    assert_eq!(problems.iter().count(), 24, "{problems}");
 }
 
 #[test]

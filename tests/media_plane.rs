@@ -247,3 +247,48 @@ async fn a_recorded_call_is_a_stereo_file_with_the_caller_left_and_the_assistant
     let first = |side: usize| samples.chunks(2).position(|pair| pair[side].abs() > 100).unwrap();
     assert!(first(0) < first(1));
 }
+
+/// The value of `key` in the `status` of each thread of this process by the name of `thread`.
+fn of_thread(thread: &str, key: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread));
+    named
+        .map(|task| {
+            let status = std::fs::read_to_string(task.join("status")).unwrap();
+            status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn workers_stay_on_the_cores_that_they_were_given_and_on_no_core_of_another() {
+    let settings = |worker_cores: Vec<u16>| MediaSettings {
+        bind_address: HERE,
+        port_range: 40_000..=40_099,
+        worker_cores,
+        ..MediaSettings::default()
+    };
+    let core: u16 = nix::sched::sched_getcpu().unwrap().try_into().unwrap();
+    let plane = MediaPlane::start(settings(vec![core])).unwrap();
+    let port = plane.reserve().unwrap();
+    let here = (HERE, port.port()).into();
+    let negotiated = Negotiated {
+        remote: here,
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        telephone_event: None,
+        comfort_noise: None,
+        send: true,
+        receive: true,
+        srtp: None,
+    };
+    let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
+    // What it hears says that it runs; what it does then it does on its core.
+    assert!(handle.audio.recv().await.is_some());
+    // Workers of other tests may live beside it: those have all cores.
+    let placed = of_thread("media-0", "Cpus_allowed_list:");
+    assert!(placed.contains(&core.to_string()), "{placed:?}, not {core}");
+    plane.stop();
+    let error = MediaPlane::start(settings(vec![core, 1023])).unwrap_err().to_string();
+    assert!(error.contains("media.worker_cores") && error.contains("1023"), "{error}");
+}

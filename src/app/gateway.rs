@@ -352,6 +352,7 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
         bind_address: config.media.bind_address,
         port_range: config.media.port_range.first..=config.media.port_range.last,
         workers: NonZeroUsize::new(usize::from(config.media.workers)),
+        worker_cores: config.media.worker_cores.clone(),
         jitter_least: jitter_buffer.min,
         jitter_longest: jitter_buffer.max,
         silence: match config.media.silence {

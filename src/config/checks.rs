@@ -25,6 +25,19 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(least: T, most: T) -> im
     }
 }
 
+/// Numbers of cores, each once.
+#[expect(clippy::ptr_arg, reason = "the shape of all checks")]
+pub(super) fn cores(cores: &Vec<u16>) -> Result<(), String> {
+    if let Some(beyond) = cores.iter().find(|core| **core >= MOST_CORES) {
+        return Err(format!("must be numbers of cores from 0 to {}, not {beyond}", MOST_CORES - 1));
+    }
+    match cores.iter().enumerate().find(|(index, core)| cores.iter().take(*index).any(|before| before == *core)) {
+        Some((_, twice)) => Err(format!("names core {twice} twice")),
+        None if cores.len() > MOST_WORKERS => Err(format!("must name at most {MOST_WORKERS} cores")),
+        None => Ok(()),
+    }
+}
+
 /// A number from 0 to 1.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape of all checks")]
 pub(super) fn within_unit(value: &f64) -> Result<(), String> {
@@ -148,6 +161,11 @@ fn not_ours(passed: &Passed, ours: &[&str]) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+/// What the kernel's sets of cores hold.
+const MOST_CORES: u16 = 1024;
+/// Threads that pace RTP.
+const MOST_WORKERS: usize = 64;
 
 #[cfg(test)]
 mod tests {

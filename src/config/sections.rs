@@ -1,6 +1,6 @@
 //! The sections of the file about SIP, sound and what the program itself does: every key with meaning, unit and default.
 
-use super::checks::{between, token, tokens, within};
+use super::checks::{between, cores, token, tokens, within};
 use super::reader::{Reader, Setting, settings};
 use super::values::{Listen, Pattern, PortRange, Store, literal};
 use super::words::{Codec, DigestAlgorithm, LogFormat, MissingContactId, Silence, Srtp, Transport, WebhookEvent};
@@ -119,8 +119,10 @@ settings! {
         recording_dir: Option<PathBuf> = None;
         /// Seals recordings: 32 bytes as base64. They are plain WAV without it.
         recording_key: Option<SecretString> = None;
-        /// Threads that pace RTP, at most 64; 0 is a quarter of the cores, at least one. Default 0.
+        /// Threads that pace RTP, at most 64; 0 is one for each of `worker_cores`, or a quarter of the cores, at least one. Default 0.
         workers: u16 = 0, within(0, 64);
+        /// Cores that they stay on, in turn. Default none: the system places them.
+        worker_cores: Vec<u16> = Vec::new(), cores;
     }
 }
 

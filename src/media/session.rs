@@ -160,7 +160,7 @@ impl Session {
         match &mut self.agreed {
             None => {
                 self.source.buffer.reset(law);
-                self.chunk.reserve(self.chunk_bytes());
+                self.chunk.reserve(self.chunk_bytes().max(BLOCK));
                 self.agreed = Some(Agreed {
                     latch: Latch::new(media.remote, self.settings.signalling),
                     grid: Grid::new(self.origin, now),
@@ -413,7 +413,9 @@ impl Session {
         let wanted = self.chunk_bytes();
         if self.chunk.len() >= wanted {
             out.push(Output::Heard(self.chunk.split().freeze()));
-            self.chunk.reserve(wanted);
+            if self.chunk.capacity() < wanted {
+                self.chunk.reserve(wanted.max(BLOCK));
+            }
         }
     }
 
@@ -450,5 +452,7 @@ const PER_SLOT: u64 = 8;
 const BURST: u64 = 64;
 /// No packet that is of use is longer: the longest of sound, with all that may lie around it.
 const LONGEST_SECURED: usize = 2048;
+/// Memory that chunks are cut from, however short they are: 1 s.
+const BLOCK: usize = 8000;
 /// Frames of the longest chunk: 1 s.
 const MOST_FRAMES: u128 = 50;

@@ -11,6 +11,7 @@
 
 mod handle;
 mod lateness;
+mod pinning;
 mod recording;
 mod sealed;
 mod worker;
@@ -44,8 +45,10 @@ pub struct MediaSettings {
     pub port_range: RangeInclusive<u16>,
     /// How long a used port rests.
     pub port_rest: Duration,
-    /// Threads; without it a quarter of the cores, at least one.
+    /// Threads; without it one for each of `worker_cores`, or where none are named a quarter of the cores, at least one.
     pub workers: Option<NonZeroUsize>,
+    /// Cores that the threads stay on, one after the other and then from the first again; where none are named the system places them.
+    pub worker_cores: Vec<u16>,
     /// Least delay of the jitter buffer (`media.jitter_buffer.min`).
     pub jitter_least: Duration,
     /// Its greatest delay (`media.jitter_buffer.max`).
@@ -64,6 +67,7 @@ impl Default for MediaSettings {
             port_range: 20_000..=29_999,
             port_rest: Duration::from_secs(2),
             workers: None,
+            worker_cores: Vec::new(),
             jitter_least: session.least,
             jitter_longest: session.longest,
             silence: session.silence,
@@ -85,6 +89,14 @@ pub enum MediaPlaneError {
         name: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// A core that this process may not use.
+    #[error("media.worker_cores: this process may not run on core {core}: {source}")]
+    Core {
+        /// Which one.
+        core: u16,
+        /// What the system said.
+        source: nix::Error,
     },
     /// More sessions at once than a worker takes in.
     #[error("media worker overloaded: it does not take in new sessions")]
@@ -113,19 +125,30 @@ impl MediaPlane {
     /// Checks the address and the ports, and starts the threads.
     ///
     /// # Errors
-    /// When the range holds no port, the address is not of this machine, or the system gives no thread.
+    /// When the range holds no port, the address or a core is not of this machine, or the system gives no thread.
     pub fn start(settings: MediaSettings) -> Result<Self, MediaPlaneError> {
         let ports = PortPool::new(settings.bind_address, settings.port_range.clone(), settings.port_rest)?;
+        settings.worker_cores.iter().try_for_each(|core| pinning::permitted(*core))?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let (recorder, writing) = Recorder::new(settings.recording_key.clone());
         threads.push(spawn("media-recorder".to_owned(), move || writing.run())?);
         let mut lanes = Vec::new();
-        for n in 0..settings.workers.map_or_else(default_workers, NonZeroUsize::get) {
+        let workers = settings.workers.or(NonZeroUsize::new(settings.worker_cores.len()));
+        let mut cores = settings.worker_cores.iter().copied().cycle();
+        for n in 0..workers.map_or_else(default_workers, NonZeroUsize::get) {
+            let core = cores.next();
             let (openings, incoming) = sync_channel(OPENINGS);
             let sessions = Arc::new(AtomicUsize::new(0));
             let worker = Worker::new(incoming, Arc::clone(&sessions), Arc::clone(&stop));
-            threads.push(spawn(format!("media-{n}"), move || worker.run())?);
+            let run = move || {
+                // Permitted a moment ago; a worker that floats all the same does its work.
+                if let Some(Err(error)) = core.map(pinning::pin) {
+                    tracing::warn!(worker = n, "{error}");
+                }
+                worker.run();
+            };
+            threads.push(spawn(format!("media-{n}"), run)?);
             lanes.push(Lane { openings, sessions });
         }
         Ok(Self { settings, ports, lanes, stop, recorder, threads: Mutex::new(threads) })
