@@ -156,8 +156,12 @@ impl Gateway {
     }
 
     pub(crate) async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("the gateway runs");
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {pid}")).status().await.unwrap();
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await.unwrap();
         assert!(sent.success());
     }
 

@@ -3,7 +3,7 @@
 use super::authority::Authority;
 use super::call::call;
 use super::gateway::run;
-use super::stage::Stage;
+use super::stage::{Stage, eventually};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,6 +33,40 @@ async fn by_tls_the_gateway_is_believed_by_its_authority_and_shown_a_certificate
     }
     let (code, told) = call(&[&order[..], &["--tls-ca", "missing.pem"]].concat()).await;
     assert!(code == Some(1) && told["error"].as_str().unwrap().contains("missing.pem"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_takes_new_files_and_a_call_that_is_up_goes_on() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let shown = old.issue("gateway");
+    let (_stage, mut gateway) = Stage::with_gateway(&[], &shown.listener("127.0.0.1:0")).await;
+    let uri = format!("sip:100@{}", gateway.tls);
+    let calls = async |trust: &str, contact: &str| {
+        let order = [uri.as_str(), "--transport", "tls", "--tls-ca", trust, "--contact-id", contact];
+        call(&[&order[..], &["--seconds", "1"]].concat()).await
+    };
+    let (before, ca) = (uri.clone(), old.ca());
+    let up = tokio::spawn(async move {
+        let order = [before.as_str(), "--transport", "tls", "--tls-ca", &ca, "--contact-id", "4718"];
+        call(&order).await
+    });
+    eventually("the call is up", async || (gateway.calls().await["active"] == 1).then_some(())).await;
+    let call_id = gateway.calls().await["calls"][0]["call_id"].as_str().unwrap().to_owned();
+    gateway.signal("HUP").await;
+    gateway.logged("tls_unchanged").await;
+
+    let renewed = new.issue("gateway");
+    std::fs::copy(&renewed.key, &shown.key).unwrap();
+    std::fs::copy(&renewed.certificate, &shown.certificate).unwrap();
+    gateway.signal("HUP").await;
+    gateway.logged("tls_reloaded").await;
+    assert_eq!(calls(&new.ca(), "4719").await.0, Some(0), "who believes the new one calls");
+    assert_eq!(calls(&old.ca(), "4720").await.0, Some(1), "who believes the old one only does not");
+    assert_eq!(gateway.order(&format!("/v1/calls/{call_id}/hangup")).await.status(), 202, "it is still up");
+    let (_, told) = up.await.unwrap();
+    assert_eq!((&told["answered"], &told["ended_by"]), (&true.into(), &"peer".into()), "{told}");
+    gateway.idle().await;
+    assert_eq!(gateway.metric("sip_tls_reloads_total", &["outcome=\"ok\""]).await, 1.0);
 }
 
 /// What `check` says, and its exit status.
