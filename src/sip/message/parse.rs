@@ -2,6 +2,7 @@
 //! where a request can still be answered, with what of it could be read.
 
 use super::headers::{Headers, is_token};
+use super::uri::cannot_stand_in_a_line;
 use super::{MAX_BODY, MAX_FIELD, MAX_FIELDS, Message, Method, Request, Response};
 use bytes::Bytes;
 
@@ -44,7 +45,7 @@ pub fn parse(bytes: &Bytes, framing: Framing) -> Result<Message, Malformed> {
         _ if !is_token(request.method.as_str()) => Err(Problem::bad("the method is no token")),
         _ if request.uri.is_empty() => Err(Problem::bad("the Request-Line has no Request-URI")),
         _ if request.uri.len() > MAX_FIELD => Err(Problem { code: 414, what: "the Request-URI is too long" }),
-        _ if request.uri.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+        _ if request.uri.contains(cannot_stand_in_a_line) => {
             Err(Problem::bad("the Request-URI holds white space or control characters"))
         }
         Ok(()) => read_body(&lines, &request.headers, framing),

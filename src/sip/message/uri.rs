@@ -37,8 +37,8 @@ impl Uri {
     /// Reads a URI; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        if text.bytes().any(|b| b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"')) {
-            return Err("a URI holds white space, quotes or angle brackets");
+        if text.contains(|c| cannot_stand_in_a_line(c) || matches!(c, '<' | '>' | '"')) {
+            return Err("a URI holds white space, control characters, quotes or angle brackets");
         }
         let (scheme, rest) = text.split_once(':').ok_or("a URI has no scheme")?;
         let mut letters = scheme.bytes();
@@ -164,6 +164,11 @@ impl Uri {
     }
 }
 
+/// What would end or part the line of a request.
+pub(super) fn cannot_stand_in_a_line(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -286,6 +291,8 @@ mod tests {
             "sip:u@h; lr",
             "tel:",
             "sip:u@h\u{1}",
+            "sip:u@h;x=\u{9a}",
+            "mailto:a\u{a0}b",
         ] {
             assert!(Uri::parse(text).is_err(), "{text}");
         }
