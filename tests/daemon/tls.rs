@@ -110,7 +110,7 @@ async fn check_reads_the_certificate_and_says_what_is_wrong_with_it() {
     found(&told, "history store").unwrap();
 }
 
-/// The certificate is for ::1 too: signalling within TLS and sound, all of it by IPv6.
+/// The certificate is for ::1 too: signalling within TLS and encrypted sound, all of it by IPv6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_by_ipv6_in_all_its_parts() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
@@ -123,7 +123,8 @@ async fn a_call_by_ipv6_in_all_its_parts() {
     assert!(gateway.tls.is_ipv6());
     let uri = format!("sip:100@{}", gateway.tls);
     let order = [uri.as_str(), "--transport", "tls", "--tls-ca", &authority.ca(), "--contact-id", "4717"];
-    let (code, told) = call(&[&order[..], &["--dtmf", "5", "--seconds", "3", "--ladder"]].concat()).await;
+    let more = ["--srtp", "required", "--dtmf", "5", "--seconds", "3", "--ladder"];
+    let (code, told) = call(&[&order[..], &more].concat()).await;
     assert_eq!((code, &told["ok"]), (Some(0), &true.into()), "{told}");
     for (message, direction) in [("INVITE ", "out"), ("SIP/2.0 200", "in")] {
         let mut messages = told["ladder"].as_array().unwrap().iter();

@@ -35,6 +35,7 @@ async def sound(call, voice, record):
 async def main():
     options = argparse.ArgumentParser()
     options.add_argument("--transport", default="udp")
+    options.add_argument("--six", action="store_true", help="by IPv6")
     options.add_argument("--codecs", default="pcmu,pcma")
     options.add_argument("--keys", default="rtpevent")
     options.add_argument("--srtp", default="")
@@ -47,14 +48,15 @@ async def main():
     options.add_argument("--record", required=True)
     given = options.parse_args()
 
-    extra = "sip_listen 127.0.0.1:0\nrtp_ports 23000-32000\n"
+    address, host = ("::1", "[::1]") if given.six else ("127.0.0.1", "127.0.0.1")
+    extra = f"sip_listen {host}:0\nrtp_ports 23000-32000\n"
     if given.ca:
         extra += f"sip_cafile {given.ca}\nsip_verify_server yes\n"
     runtime = baresip.Runtime()
-    await runtime.start(baresip.Config(net_interface="127.0.0.1", extra_config_text=extra))
+    await runtime.start(baresip.Config(net_interface=address, extra_config_text=extra))
     account = baresip.Account(
         user=given.user,
-        domain="127.0.0.1",
+        domain=host,
         password=given.password,
         registrar=given.route,
         reg_interval=0,

@@ -25,11 +25,13 @@ struct Conversation {
     changes: &'static str,
     /// Whether the phone must say that the sound is encrypted, or must not.
     encrypted: bool,
+    /// Of the gateway and the phone.
+    host: &'static str,
 }
 
 impl Conversation {
     fn new(make: Make, transport: &'static str) -> Self {
-        Self { make, transport, keys: "press", options: Vec::new(), changes: "", encrypted: false }
+        Self { make, transport, keys: "press", options: Vec::new(), changes: "", encrypted: false, host: "127.0.0.1" }
     }
 
     fn with(mut self, options: &[&'static str]) -> Self {
@@ -43,6 +45,10 @@ impl Conversation {
 
     fn encrypted(self) -> Self {
         Self { encrypted: true, ..self }
+    }
+
+    fn by_ipv6(self) -> Self {
+        Self { host: "[::1]", ..self.with(&["--six"]) }
     }
 
     fn keys_by_info(self) -> Self {
@@ -60,13 +66,15 @@ impl Conversation {
         let authority = Authority::new();
         let (contact, ca) = (format!("X-ContactID: {CONTACT}"), authority.ca());
         let mut options = [&["--transport", self.transport, "--header", &contact], &self.options[..]].concat();
+        let at = format!("{}:0", self.host);
         let listen = if self.transport == "tls" {
             options.extend(["--ca", &ca]);
-            authority.issue("gateway").listener("127.0.0.1:0")
+            authority.issue("gateway").listener(&at)
         } else {
-            String::new()
+            format!("sip.listen = [\"udp:{at}\", \"tcp:{at}\"]\n")
         };
-        let gateway = stage.gateway(&(listen + &changes)).await;
+        let bind = format!("media.bind_address = {:?}\n", self.host.trim_matches(['[', ']']));
+        let gateway = stage.gateway(&(listen + &bind + &changes)).await;
         let mut phone = Softphone::new(self.make, CALLER, &options).await;
 
         phone.call(&self.uri(&gateway)).await;
@@ -184,6 +192,26 @@ async fn baresip_by_tls_with_srtp_if_it_can_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn baresip_by_tls_without_srtp() {
     Conversation::new(Make::Baresip, "tls").with(&["--codecs", "pcma"]).held().await;
+}
+
+/// Signalling and sound, plain and encrypted.
+async fn by_ipv6(phone: Conversation) {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: there is no IPv6 here");
+        return;
+    }
+    phone.by_ipv6().held().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_by_udp_over_ipv6() {
+    by_ipv6(Conversation::new(Make::Baresip, "udp")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_by_tls_over_ipv6_with_srtp() {
+    let phone = Conversation::new(Make::Baresip, "tls").with(&["--srtp", "srtp-mand"]);
+    by_ipv6(phone.changes(REQUIRED).encrypted()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
