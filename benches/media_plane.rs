@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use voice_gateway::base::PlayId;
 use voice_gateway::base::metric;
-use voice_gateway::media::{Codec, Negotiated};
+use voice_gateway::media::{Codec, ControlPath, Negotiated};
 use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
 
 fn main() {
@@ -40,6 +40,7 @@ fn main() {
                 send: true,
                 receive: true,
                 srtp: None,
+                rtcp: ControlPath::Neighbour,
             };
             let MediaHandle { control, events, .. } =
                 plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();

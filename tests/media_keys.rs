@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use voice_gateway::base::{Now, PlayId, Tone, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
-use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings};
+use voice_gateway::media::{Codec, ControlPath, Event, Input, Negotiated, Output, Session, Settings};
 
 const SENDER: &str = "192.0.2.1:4000";
 const RECEIVER: &str = "192.0.2.2:4000";
@@ -22,6 +22,7 @@ fn agreement(remote: &str, codec: Codec, telephone_event: Option<u8>) -> Input<'
         send: true,
         receive: true,
         srtp: None,
+        rtcp: ControlPath::Neighbour,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use std::net::IpAddr;
+use voice_gateway::media::ControlPath;
 use voice_gateway::media::sdp::{Codec, Exchange, LocalMedia, Negotiated, SdpProblem, accept_answer, answer, offer};
 
 const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
@@ -51,6 +52,7 @@ fn the_usual_offer_of_a_trunk_is_answered_line_by_line() {
         send: true,
         receive: true,
         srtp: None,
+        rtcp: ControlPath::Neighbour,
     };
     assert_eq!(agreed, wanted);
 }

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use voice_gateway::base::{Now, PlayId, Recording, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
-use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings, Silence, Statistics};
+use voice_gateway::media::{
+    Codec, ControlPath, Event, Input, Negotiated, Output, Session, Settings, Silence, Statistics,
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(20);
@@ -28,6 +30,7 @@ fn agreement() -> Negotiated {
         send: true,
         receive: true,
         srtp: None,
+        rtcp: ControlPath::Neighbour,
     }
 }
 
@@ -100,6 +103,7 @@ impl Stage {
                 Output::Heard(bytes) => self.heard.push(bytes),
                 Output::Recorded { caller, assistant } => self.recorded.push((caller, assistant)),
                 Output::Closed(statistics) => self.closed = Some(statistics),
+                Output::Report { .. } => panic!("nobody asked for reports"),
             }
         }
     }

@@ -22,7 +22,7 @@ pub const RTP_LOST_TOTAL: &str = "voice_gateway_rtp_lost_total";
 pub const RTP_LATE_SECONDS: &str = "voice_gateway_rtp_late_seconds";
 /// Histogram, seconds: interarrival jitter (RFC 3550 section 6.4.1) at the end of a call.
 pub const RTP_JITTER_SECONDS: &str = "voice_gateway_rtp_jitter_seconds";
-/// Counter `{reason}`: RTP datagrams not used (stranger, not_rtp, payload_type, late, duplicate, flood, forged, replayed).
+/// Counter `{reason}`: datagrams of RTP and RTCP not used (stranger, not_rtp, not_rtcp, payload_type, late, duplicate, flood, forged, replayed).
 pub const RTP_DROPPED_TOTAL: &str = "voice_gateway_rtp_dropped_total";
 /// Counter `{outcome}`: recordings (complete, failed, expired).
 pub const RECORDINGS_TOTAL: &str = "voice_gateway_recordings_total";

@@ -1,6 +1,7 @@
 //! The whole contract of a media session with whoever drives it: how it behaves, what happens to it, what it asks for.
 
 use super::reception::Statistics;
+use super::rtcp::Compound;
 use super::rtp::Datagram;
 use super::sdp::Negotiated;
 use crate::audio::FRAME;
@@ -66,6 +67,15 @@ pub enum Input<'a> {
         /// All of it.
         bytes: &'a [u8],
     },
+    /// A datagram came in by the socket of RTCP.
+    Control {
+        /// When, where the system says it better than the step does.
+        at: Instant,
+        /// Who sent it.
+        from: SocketAddr,
+        /// All of it.
+        bytes: &'a [u8],
+    },
     /// Media was agreed, or agreed anew.
     Agree(Negotiated),
     /// A prompt to play after those that wait; its bytes follow, in the codec agreed now.
@@ -101,6 +111,15 @@ pub enum Output {
         /// How long after its slot of the grid.
         late: Duration,
     },
+    /// Send a report.
+    Report {
+        /// Where to.
+        to: SocketAddr,
+        /// The packet.
+        compound: Compound,
+        /// By which socket.
+        by: Socket,
+    },
     /// Tell the call.
     Event(Event),
     /// The caller's audio for Speech to Text: real time without gaps, in the codec that was agreed first.
@@ -114,6 +133,15 @@ pub enum Output {
     },
     /// The session is over; nothing more comes.
     Closed(Statistics),
+}
+
+/// One of a session's two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// The even one.
+    Rtp,
+    /// The odd one.
+    Rtcp,
 }
 
 /// What the call is told.

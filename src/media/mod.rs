@@ -13,6 +13,7 @@ pub mod latch;
 pub mod prompts;
 pub mod reception;
 mod ring;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod session;
@@ -21,7 +22,8 @@ mod splice;
 pub mod srtp;
 pub mod telephone_event;
 
-pub use contract::{Event, Input, Output, Settings, Silence};
+pub use contract::{Event, Input, Output, Settings, Silence, Socket};
 pub use reception::{Dropped, Statistics};
+pub use rtcp::{Control, ControlPath};
 pub use sdp::{Codec, Negotiated};
 pub use session::Session;

@@ -2,6 +2,7 @@
 
 use super::extended::ExtendedSequence;
 use super::jitter_buffer::Playout;
+use super::rtcp::{Reports, Theirs};
 use std::time::Duration;
 
 /// Figures of a session, up to now or at its end.
@@ -21,6 +22,8 @@ pub struct Statistics {
     pub playout: Playout,
     /// Slots of the sender's grid left out because it was woken too late.
     pub skipped: u64,
+    /// What RTCP counted and learnt.
+    pub reports: Reports,
 }
 
 /// Datagrams not used, by reason.
@@ -30,6 +33,8 @@ pub struct Dropped {
     pub stranger: u64,
     /// Not RTP.
     pub not_rtp: u64,
+    /// Not RTCP, where RTCP was to come.
+    pub not_rtcp: u64,
     /// Of a payload type that was not agreed, or of a size that no codec makes.
     pub payload_type: u64,
     /// Came after its time.
@@ -47,10 +52,11 @@ pub struct Dropped {
 impl Dropped {
     /// Each reason as its label with its count.
     #[must_use]
-    pub const fn by_reason(&self) -> [(&'static str, u64); 8] {
+    pub const fn by_reason(&self) -> [(&'static str, u64); 9] {
         [
             ("stranger", self.stranger),
             ("not_rtp", self.not_rtp),
+            ("not_rtcp", self.not_rtcp),
             ("payload_type", self.payload_type),
             ("late", self.late),
             ("duplicate", self.duplicate),
@@ -97,6 +103,8 @@ struct Run {
     seen: u64,
     /// What would confirm a jump.
     after_jump: Option<u16>,
+    /// Expected and received when it was last reported.
+    reported: (u64, u64),
 }
 
 impl Reception {
@@ -139,6 +147,26 @@ impl Reception {
         self.transit = None;
     }
 
+    /// For a report block (RFC 3550 appendix A.3); what is lost of one counts from here to the next.
+    pub fn report(&mut self, ssrc: u32) -> Option<Theirs> {
+        let run = self.run.as_mut()?;
+        let (expected, received) = (run.expected(), run.received);
+        let (before, came) = std::mem::replace(&mut run.reported, (expected, received));
+        let due = expected - before;
+        let lost = due.saturating_sub(received - came);
+        let fraction = (lost << 8).checked_div(due).unwrap_or(0);
+        #[expect(clippy::cast_possible_truncation, reason = "the wire's width is the arithmetic")]
+        let highest = run.highest.0 as u32;
+        Some(Theirs {
+            ssrc,
+            fraction: u8::try_from(fraction).unwrap_or(u8::MAX),
+            lost: run.lost(),
+            // One round lies before the first number.
+            highest: highest.wrapping_sub(1 << 16),
+            jitter: u32::try_from(self.jitter >> 4).unwrap_or(u32::MAX),
+        })
+    }
+
     /// Packets that never came.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -155,7 +183,7 @@ impl Reception {
 impl Run {
     fn new(wire: u16) -> Self {
         let first = ExtendedSequence::first(wire);
-        Self { first, highest: first, received: 1, seen: 1, after_jump: None }
+        Self { first, highest: first, received: 1, seen: 1, after_jump: None, reported: (0, 0) }
     }
 
     fn note(&mut self, sequence: ExtendedSequence) -> Order {
@@ -177,8 +205,12 @@ impl Run {
         if step == 1 { Order::Next } else { Order::New }
     }
 
+    fn expected(&self) -> u64 {
+        self.highest.0 - self.first.0 + 1
+    }
+
     fn lost(&self) -> u64 {
-        (self.highest.0 - self.first.0 + 1).saturating_sub(self.received)
+        self.expected().saturating_sub(self.received)
     }
 }
 
@@ -230,6 +262,27 @@ mod tests {
         reception.begin_anew();
         reception.sequence(900);
         assert_eq!(reception.lost(), 2);
+    }
+
+    #[test]
+    fn a_report_says_what_was_lost_since_the_last_one_and_in_all() {
+        let mut reception = Reception::default();
+        assert_eq!(reception.report(9), None);
+        for wire in [65_534, 65_535, 1, 2] {
+            reception.sequence(wire);
+        }
+        let first = reception.report(9).unwrap();
+        assert_eq!((first.ssrc, first.fraction, first.lost, first.highest), (9, 51, 1, 65_538));
+        for wire in 3..13 {
+            reception.sequence(wire);
+        }
+        let second = reception.report(9).unwrap();
+        assert_eq!((second.fraction, second.lost, second.highest), (0, 1, 65_548));
+        // What was taken for lost comes late: more than was due.
+        reception.sequence(0);
+        assert_eq!(reception.report(9).map(|report| (report.fraction, report.lost)), Some((0, 0)));
+        reception.sequence(16);
+        assert_eq!(reception.report(9).map(|report| report.fraction), Some(192));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! RTP packets (RFC 3550 section 5.1): a view of one that came in, and the writing of ours. Neither allocates.
 
 use super::keypad::Pressed;
+use super::rtcp::Ours;
 use super::srtp::LONGEST_TAG;
 use crate::audio::FRAME;
 use rtc_rtp::header::Header;
@@ -111,13 +112,16 @@ pub struct Numbering {
     timestamp: u32,
     /// The next packet is the first one, or the first after a pause.
     marker: bool,
+    /// Packets of this source, and their bytes of payload, as sender reports count them.
+    packets: u32,
+    octets: u32,
 }
 
 impl Numbering {
     /// A stream that begins with these random values (RFC 3550 section 5.1).
     #[must_use]
     pub const fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        Self { ssrc, sequence, timestamp, marker: true }
+        Self { ssrc, sequence, timestamp, marker: true, packets: 0, octets: 0 }
     }
 
     /// Time that passes without a packet: the timestamp goes on, and the packet after it is marked (RFC 3551 section 4.1).
@@ -132,6 +136,7 @@ impl Numbering {
         self.ssrc = self.ssrc.wrapping_add(ANOTHER);
         self.sequence &= EARLY;
         self.marker = true;
+        (self.packets, self.octets) = (0, 0);
     }
 
     /// The packet for the next 20 ms.
@@ -154,6 +159,12 @@ impl Numbering {
         self.timestamp
     }
 
+    /// The stream as it stands: `timestamp` is of the next 20 ms.
+    #[must_use]
+    pub(super) const fn sent(&self) -> Ours {
+        Ours { ssrc: self.ssrc, packets: self.packets, octets: self.octets, timestamp: self.timestamp }
+    }
+
     fn write(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) -> Datagram {
         let header = Header {
             version: VERSION,
@@ -171,6 +182,8 @@ impl Numbering {
             room.copy_from_slice(payload);
             datagram.length = written + payload.len();
         }
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(SAMPLES);
         datagram

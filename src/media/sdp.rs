@@ -9,6 +9,7 @@ mod write;
 pub use exchange::Exchange;
 pub use offer::{accept_answer, answer, offer};
 
+use super::rtcp::ControlPath;
 use super::srtp::{KeySource, Srtp};
 use crate::audio::Law;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,8 @@ pub struct Negotiated {
     pub receive: bool,
     /// Suite and keys; without them RTP is plain.
     pub srtp: Option<Srtp>,
+    /// Where RTCP goes.
+    pub rtcp: ControlPath,
 }
 
 /// Our side of the media, as it is written into our body.

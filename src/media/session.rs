@@ -4,6 +4,8 @@
 //! From the first agreement on, each slot of the grid makes 20 ms of the caller's audio (silence where nothing came) and, unless
 //! the peer holds us, sends 20 ms (silence where nothing plays).
 
+mod reporting;
+
 use super::comfort_noise::ComfortNoise;
 use super::contract::{Event, Input, Output, Settings, Silence};
 use super::dual_tone::DualTone;
@@ -13,6 +15,7 @@ use super::keypad::{Key, Keypad, Way};
 use super::latch::Latch;
 use super::prompts::{Progress, Prompts};
 use super::reception::{Order, Statistics};
+use super::rtcp::{Control, is_control};
 use super::rtp::{Datagram, Numbering, Packet, SAMPLES};
 use super::sdp::Negotiated;
 use super::source::Source;
@@ -49,6 +52,8 @@ pub struct Session {
     counts: Statistics,
     /// Where SRTP was agreed.
     secured: Option<Box<Secured>>,
+    /// Where RTCP is spoken.
+    control: Option<Box<Control>>,
     closed: bool,
 }
 
@@ -109,8 +114,15 @@ impl Session {
             chunk: BytesMut::new(),
             counts: Statistics::default(),
             secured: None,
+            control: None,
             closed: false,
         }
+    }
+
+    /// The same that reports what it sends and hears.
+    #[must_use]
+    pub fn with(self, control: Control) -> Self {
+        Self { control: Some(Box::new(control)), ..self }
     }
 
     /// Takes one thing that happened; returns when `Tick` is due.
@@ -120,8 +132,12 @@ impl Session {
             return None;
         }
         match input {
-            Input::Tick => self.tick(now.at, out),
+            Input::Tick => {
+                self.tick(now.at, out);
+                self.report_out(now, out);
+            }
             Input::Datagram { from, bytes } => self.datagram(now.at, from, bytes, out),
+            Input::Control { at, from, bytes } => self.report_in(at, from, bytes),
             Input::Agree(media) => self.agree(now.at, media),
             Input::Play(play) => {
                 let law = self.agreed.as_ref().map_or(Law::Mu, |agreed| agreed.media.codec.law());
@@ -136,7 +152,7 @@ impl Session {
             Input::Press(tone) => {
                 let _ = self.keypad.press(tone);
             }
-            Input::Close => self.close(now.at, out),
+            Input::Close => self.close(now, out),
         }
         self.agreed.as_ref().filter(|_| !self.closed).map(|agreed| agreed.grid.next())
     }
@@ -151,11 +167,15 @@ impl Session {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let (reception, playout) = (&self.source.reception, self.source.buffer.counts());
-        Statistics { lost: reception.lost(), jitter: reception.jitter(), playout, ..self.counts }
+        let reports = self.control.as_ref().map(|control| control.reports()).unwrap_or_default();
+        Statistics { lost: reception.lost(), jitter: reception.jitter(), playout, reports, ..self.counts }
     }
 
     fn agree(&mut self, now: Instant, media: Negotiated) {
         self.secure(media.srtp.as_ref());
+        if let Some(control) = &mut self.control {
+            control.agree(now, media.remote, media.rtcp);
+        }
         let law = media.codec.law();
         match &mut self.agreed {
             None => {
@@ -206,16 +226,20 @@ impl Session {
         self.prompts.stop(|progress| out.push(Output::Event(event(progress, now, last_voiced))));
     }
 
-    fn close(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.stop(now, out);
+    fn close(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.stop(now.at, out);
         if !self.chunk.is_empty() {
             out.push(Output::Heard(self.chunk.split().freeze()));
         }
+        self.leave(now, out);
         out.push(Output::Closed(self.statistics()));
         self.closed = true;
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        if is_control(bytes) && self.control.as_ref().is_some_and(|control| control.multiplexed()) {
+            return self.report_in(now, from, bytes);
+        }
         let Some(secured) = &mut self.secured else { return self.packet(now, from, bytes, out) };
         // Nothing is believed, not even where it comes from, before it is authentic.
         let mut room = [0; LONGEST_SECURED];

@@ -3,6 +3,7 @@
 use super::extended::ExtendedTimestamp;
 use super::jitter_buffer::{Arrival, Clock, JitterBuffer, Placed};
 use super::reception::{Order, Reception};
+use super::rtcp::Theirs;
 use super::rtp::Packet;
 use crate::audio::Law;
 
@@ -31,6 +32,16 @@ impl Source {
             self.begin_anew(law);
         }
         order
+    }
+
+    /// Who speaks.
+    pub(super) const fn ssrc(&self) -> Option<u32> {
+        self.ssrc
+    }
+
+    /// For a report block; what is lost of one counts from here to the next.
+    pub(super) fn report(&mut self) -> Option<Theirs> {
+        self.reception.report(self.ssrc?)
     }
 
     fn begin_anew(&mut self, law: Law) {

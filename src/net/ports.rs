@@ -1,6 +1,8 @@
 //! RTP ports: even ones with their odd neighbours (RFC 3550 section 11), each resting after a call, else the next caller hears the last one.
 
 use crate::base::clock;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
@@ -48,8 +50,7 @@ pub struct ReservedPort {
     pool: Arc<PortPool>,
     port: u16,
     rtp: UdpSocket,
-    /// Held so that nobody else gets it and what the peer sends to it is not answered with an error.
-    _rtcp: UdpSocket,
+    rtcp: UdpSocket,
 }
 
 impl PortPool {
@@ -93,7 +94,7 @@ impl PortPool {
                 port
             };
             match bind_pair(address, port).or_else(|error| bind_any(address, port, error)) {
-                Ok((rtp, rtcp)) => return Some(ReservedPort { pool: Arc::clone(self), port, rtp, _rtcp: rtcp }),
+                Ok((rtp, rtcp)) => return Some(ReservedPort { pool: Arc::clone(self), port, rtp, rtcp }),
                 Err(error) => {
                     tracing::debug!(port, %error, "RTP port taken by another program");
                     self.give_back(port);
@@ -124,6 +125,11 @@ impl ReservedPort {
     /// Its socket, non-blocking.
     pub(super) const fn socket(&self) -> &UdpSocket {
         &self.rtp
+    }
+
+    /// The socket of RTCP, on the odd port; non-blocking, and the kernel notes when its datagrams come.
+    pub(super) const fn control(&self) -> &UdpSocket {
+        &self.rtcp
     }
 }
 
@@ -243,8 +249,9 @@ fn bind_pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
         IpAddr::V6(_) => rtp.set_tclass_v6(EXPEDITED_FORWARDING),
     };
     let rtcp = bind(SocketAddr::new(address, port + 1))?;
-    // Nobody reads it: let the kernel keep as little as it can.
-    let _ = rtcp.set_recv_buffer_size(0);
+    // A handful of reports: a flood is dropped by the kernel. A system without the times measures more roughly.
+    let _ = rtcp.set_recv_buffer_size(REPORTS);
+    let _ = setsockopt(&rtcp, ReceiveTimestampns, &true);
     Ok((rtp.into(), rtcp.into()))
 }
 
@@ -270,6 +277,8 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 
 /// Ports that other programs hold are passed over, but not without end.
 const MOST_TRIES: usize = 64;
+/// Bytes that the kernel keeps for RTCP, which is read seldom.
+const REPORTS: usize = 4096;
 const EXPEDITED_FORWARDING: u32 = 46 << 2;
 /// RTP, RTCP, Speech to Text, Text to Speech, assistant, recording.
 const FILES_OF_A_CALL: usize = 6;

@@ -11,6 +11,7 @@ use voice_gateway::call::{
     Call, CallFacts, CallSettings, ContactRule, Input, Invite, LegCommand, LegEvent, MediaEvent, MissingContact,
     Negotiation, Output, Refusal, SpeechEvent,
 };
+use voice_gateway::media::ControlPath;
 use voice_gateway::media::sdp::{Codec, Negotiated};
 
 /// SDP for tests: the body says what becomes of it.
@@ -35,6 +36,7 @@ impl Words {
             send,
             receive,
             srtp: None,
+            rtcp: ControlPath::Neighbour,
         })
     }
 }

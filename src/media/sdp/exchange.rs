@@ -5,6 +5,7 @@ use super::crypto::{Choice, Crypto, OFFERED};
 use super::offer::agree;
 use super::parse::{self, Ours, Stream};
 use super::{Codec, Direction, Encryption, LocalMedia, Negotiated, Privacy, SdpProblem, write};
+use crate::media::rtcp::ControlPath;
 use crate::media::srtp::{KeySource, Srtp, Suite};
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ struct Streams {
     telephone_event: Option<u8>,
     /// Of the peer's offer: we do not ask for pauses ourselves.
     comfort_noise: Option<u8>,
+    /// Whether RTCP goes by the ports of RTP: where the peer offered it, never of our own accord.
+    multiplexed: bool,
     /// Our `a=crypto` lines.
     crypto: Vec<Crypto>,
     /// What came of them.
@@ -69,7 +72,8 @@ impl Exchange {
             crypto.push(ours);
         }
         let (all, ours, srtp) = (read.streams, read.chosen, agreed.srtp.clone());
-        let streams = Streams { all, ours, numbers, telephone_event, comfort_noise, crypto, srtp };
+        let multiplexed = agreed.rtcp == ControlPath::Multiplexed;
+        let streams = Streams { all, ours, numbers, telephone_event, comfort_noise, multiplexed, crypto, srtp };
         let direction = Direction::new(agreed.send, agreed.receive);
         let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], direction);
         self.agreed = Some(streams);
@@ -118,6 +122,11 @@ impl Exchange {
         }
         agreed.telephone_event = agreed.telephone_event.and(streams.telephone_event);
         agreed.comfort_noise = agreed.comfort_noise.and(streams.comfort_noise);
+        streams.multiplexed &= agreed.rtcp == ControlPath::Multiplexed;
+        if agreed.rtcp == ControlPath::Multiplexed && !streams.multiplexed {
+            // Not offered, so not agreed.
+            agreed.rtcp = ControlPath::Neighbour;
+        }
         put_first(&mut streams.numbers, agreed.codec);
         streams.crypto = match read.audio.crypto {
             Choice::Plain => Vec::new(),
@@ -151,7 +160,8 @@ impl Exchange {
             .filter_map(|(tag, suite)| Some(Crypto { tag, suite: *suite, key: self.privacy.keys.key(*suite)?, mki: 0 }))
             .collect();
         let (telephone_event, comfort_noise) = (Some(TELEPHONE_EVENT), None);
-        Streams { all: Vec::new(), ours: 0, numbers, telephone_event, comfort_noise, crypto, srtp: None }
+        let all = Vec::new();
+        Streams { all, ours: 0, numbers, telephone_event, comfort_noise, multiplexed: false, crypto, srtp: None }
     }
 
     /// Our line to the peer's. Our key stays as long as the peer keeps its own: with it change both, so that no side can be in
@@ -188,7 +198,8 @@ impl Exchange {
         let proto = streams.all.get(streams.ours).map_or(first, |stream| stream.proto.as_str());
         let (telephone_event, comfort_noise) = (streams.telephone_event, streams.comfort_noise);
         let crypto = streams.crypto.as_slice();
-        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction, crypto };
+        let multiplexed = streams.multiplexed;
+        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction, multiplexed, crypto };
         let mut body = write::body(&self.local, &streams.all, streams.ours, &audio);
         if self.sent.as_ref().is_some_and(|sent| *sent != body) {
             self.local.session_version += 1;

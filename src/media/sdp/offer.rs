@@ -46,5 +46,6 @@ pub(super) fn agree(audio: &parse::Audio, local: IpAddr, preference: &[Codec]) -
         send: audio.direction.receives() && audio.remote.is_some(),
         receive: audio.direction.sends(),
         srtp: None,
+        rtcp: audio.rtcp,
     })
 }

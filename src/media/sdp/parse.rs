@@ -2,6 +2,7 @@
 
 use super::crypto::{self, Choice, Profile};
 use super::{Codec, Direction, Privacy, SdpProblem};
+use crate::media::rtcp::ControlPath;
 use std::net::{IpAddr, SocketAddr};
 
 /// A body with at least one audio stream that we could take part in, and the rest of its m-lines.
@@ -36,6 +37,7 @@ pub(super) struct Audio {
     pub(super) comfort_noise: Option<u8>,
     /// As the peer sees it.
     pub(super) direction: Direction,
+    pub(super) rtcp: ControlPath,
     pub(super) crypto: Choice,
 }
 
@@ -106,7 +108,39 @@ fn audio(session: &sdp_types::Session, media: &sdp_types::Media, ours: &Ours<'_>
     let connection = connection.ok_or_else(|| SdpProblem::Malformed("no c= line for the audio stream".to_owned()))?;
     let remote = address(connection, ours.local)?.map(|ip| SocketAddr::new(ip, media.port));
     let direction = direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
-    Ok(Audio { remote, port: media.port, codecs, telephone_event, comfort_noise, direction, crypto })
+    let rtcp = control(session, media, remote, ours.local);
+    Ok(Audio { remote, port: media.port, codecs, telephone_event, comfort_noise, direction, rtcp, crypto })
+}
+
+/// Where RTCP goes. An `a=rtcp` that cannot be used is as none: reports are not worth a call.
+fn control(
+    session: &sdp_types::Session,
+    media: &sdp_types::Media,
+    remote: Option<SocketAddr>,
+    local: IpAddr,
+) -> ControlPath {
+    let mut said = media.attributes.iter();
+    if said.clone().any(|attribute| attribute.attribute.eq_ignore_ascii_case("rtcp-mux")) {
+        return ControlPath::Multiplexed;
+    }
+    // RFC 3556 section 2: a stream's own figure comes before the session's.
+    let none = |name: &str| {
+        let figure = |all: &[sdp_types::Bandwidth]| all.iter().find(|one| one.bwtype == name).map(|one| one.bandwidth);
+        figure(&media.bandwidths).or_else(|| figure(&session.bandwidths)) == Some(0)
+    };
+    if none("RS") && none("RR") {
+        return ControlPath::Off;
+    }
+    let at = said.find(|attribute| attribute.attribute.eq_ignore_ascii_case("rtcp")).and_then(|attribute| {
+        let mut words = attribute.value.as_deref()?.split_ascii_whitespace();
+        let port = words.next()?.parse().ok().filter(|port| *port != 0)?;
+        let ip = match words.nth(2) {
+            Some(word) => usable(word, local).ok()??,
+            None => remote?.ip(),
+        };
+        Some(SocketAddr::new(ip, port))
+    });
+    at.map_or(ControlPath::Neighbour, ControlPath::At)
 }
 
 /// Why audio over `proto` cannot be.
@@ -178,7 +212,10 @@ fn encoding(media: &sdp_types::Media, number: u8) -> Option<&str> {
 
 /// The address of a c= line; `None` is a hold.
 fn address(connection: &sdp_types::Connection, local: IpAddr) -> Result<Option<IpAddr>, SdpProblem> {
-    let text = connection.connection_address.as_str();
+    usable(&connection.connection_address, local)
+}
+
+fn usable(text: &str, local: IpAddr) -> Result<Option<IpAddr>, SdpProblem> {
     let refuse = |why| SdpProblem::Address { address: shown(text), why };
     let ip: IpAddr = text
         .split('/')

@@ -13,6 +13,8 @@ pub(super) struct Audio<'a> {
     pub(super) telephone_event: Option<u8>,
     pub(super) comfort_noise: Option<u8>,
     pub(super) direction: Direction,
+    /// RTCP goes by the ports of RTP.
+    pub(super) multiplexed: bool,
     pub(super) crypto: &'a [Crypto],
 }
 
@@ -53,6 +55,9 @@ fn write_audio(text: &mut String, port: u16, audio: &Audio<'_>) {
     }
     if let Some(number) = audio.telephone_event {
         let _ = write!(text, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-16\r\n");
+    }
+    if audio.multiplexed {
+        text.push_str("a=rtcp-mux\r\n");
     }
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", audio.direction.name());
 }

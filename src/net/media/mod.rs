@@ -9,6 +9,7 @@
 //! | new sessions of a worker | 256 | `open` fails |
 //! | recording | 1024 s of call | the second is lost and counted (`recording`), the file has silence there |
 
+mod control;
 mod handle;
 mod lateness;
 mod pinning;
@@ -21,7 +22,7 @@ pub use sealed::{RecordingKey, UnsealError, Whole, unseal};
 
 use super::ports::{PortError, PortPool, ReservedPort};
 use crate::media::rtp::Numbering;
-use crate::media::{Negotiated, Settings, Silence};
+use crate::media::{Control, Negotiated, Settings, Silence};
 use parking_lot::Mutex;
 use recording::{Recorder, Tap};
 use std::io;
@@ -209,7 +210,8 @@ impl MediaPlane {
         let tap = options.recording.map(|path| Tap::new(self.recorder.clone(), path));
         // Far from the first rollover, about which a peer of SRTP could be wrong (RFC 3711 section 3.3.1).
         let numbering = Numbering::new(fastrand::u32(..), fastrand::u16(..1 << 15), fastrand::u32(..));
-        let opening = Opening { port, settings, numbering, negotiated, wires, tap };
+        let control = Control::new(fastrand::u128(..));
+        let opening = Opening { port, settings, numbering, control, negotiated, wires, tap };
         let lane = self
             .lanes
             .iter()

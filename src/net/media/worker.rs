@@ -3,13 +3,14 @@
 //! No epoll: reading a socket that has nothing costs less than being told that it has. Sessions are spread over the slots, so
 //! that the packets of all calls do not leave at once. A worker without sessions sleeps until one comes.
 
+use super::control;
 use super::handle::{Command, Wires};
 use super::lateness::Lateness;
 use super::recording::Tap;
 use crate::base::{Now, PlayId, clock, metric};
 use crate::call::MediaEvent;
 use crate::media::rtp::Numbering;
-use crate::media::{Event, Input, Negotiated, Output, Session, Settings, Statistics};
+use crate::media::{Control, Event, Input, Negotiated, Output, Session, Settings, Socket, Statistics};
 use crate::net::ports::ReservedPort;
 use bytes::Bytes;
 use metrics::counter;
@@ -27,6 +28,7 @@ pub(super) struct Opening {
     pub(super) port: ReservedPort,
     pub(super) settings: Settings,
     pub(super) numbering: Numbering,
+    pub(super) control: Control,
     pub(super) negotiated: Option<Negotiated>,
     pub(super) wires: Wires,
     pub(super) tap: Option<Tap>,
@@ -48,6 +50,8 @@ pub(super) struct Worker {
 struct Tools {
     out: Vec<Output>,
     datagram: [u8; LONGEST],
+    /// Of the kernel, on a datagram of RTCP.
+    notes: Vec<u8>,
     lateness: Lateness,
     packets_in: u64,
     packets_out: u64,
@@ -61,6 +65,7 @@ struct Leg {
     wires: Wires,
     prompts: VecDeque<(PlayId, mpsc::Receiver<Bytes>)>,
     tap: Option<Tap>,
+    visits: u32,
     packets_in: u64,
     closing: Option<oneshot::Sender<Statistics>>,
 }
@@ -78,6 +83,7 @@ impl Worker {
         let tools = Tools {
             out: Vec::with_capacity(16),
             datagram: [0; LONGEST],
+            notes: control::notes(),
             lateness: Lateness::new(),
             packets_in: 0,
             packets_out: 0,
@@ -137,9 +143,9 @@ impl Worker {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { port, settings, numbering, negotiated, wires, mut tap } = opening;
+        let Opening { port, settings, numbering, control, negotiated, wires, mut tap } = opening;
         let slot = (0..PERIOD).min_by_key(|slot| self.slot(*slot).len()).unwrap_or(0);
-        let mut session = Session::new(settings, self.instant(slot), numbering);
+        let mut session = Session::new(settings, self.instant(slot), numbering).with(control);
         if let Some(negotiated) = negotiated {
             if let Some(tap) = &mut tap {
                 tap.agree(negotiated.codec.law());
@@ -147,7 +153,9 @@ impl Worker {
             let _ = session.step(clock::now(), Input::Agree(negotiated), &mut self.tools.out);
         }
         let prompts = VecDeque::new();
-        let leg = Leg { session, port, wires, prompts, tap, packets_in: 0, closing: None };
+        // Not all of them on the same visit.
+        let visits = fastrand::u32(..REPORTS_EVERY);
+        let leg = Leg { session, port, wires, prompts, tap, visits, packets_in: 0, closing: None };
         self.slot(slot).push(leg);
     }
 
@@ -192,6 +200,10 @@ impl Leg {
             return Life::Over;
         }
         self.receive(now, tools);
+        self.visits = (self.visits + 1) % REPORTS_EVERY;
+        if self.visits == 0 {
+            self.receive_reports(now, tools);
+        }
         self.pull(now, tools);
         let _ = self.session.step(clock::now(), Input::Tick, &mut tools.out);
         self.carry_out(tools);
@@ -261,6 +273,21 @@ impl Leg {
         }
     }
 
+    fn receive_reports(&mut self, now: Now, tools: &mut Tools) {
+        for _ in 0..MOST_REPORTS {
+            match control::receive(self.port.control(), now, &mut tools.datagram, &mut tools.notes) {
+                Ok((length, from, at)) => {
+                    let from = canonical(from);
+                    let bytes = tools.datagram.get(..length).unwrap_or_default();
+                    let _ = self.session.step(now, Input::Control { at, from, bytes }, &mut tools.out);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // What an earlier report of ours met on its way (ICMP).
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Takes from the prompts' channels only what is soon needed: a full channel makes Text to Speech wait.
     fn pull(&mut self, now: Now, tools: &mut Tools) {
         for _ in 0..MOST_CHUNKS {
@@ -298,6 +325,14 @@ impl Leg {
                     }
                     tools.packets_out += 1;
                     tools.lateness.note(late);
+                }
+                Output::Report { to, compound, by } => {
+                    let socket = match by {
+                        Socket::Rtp => self.port.socket(),
+                        Socket::Rtcp => self.port.control(),
+                    };
+                    // A report that is lost is followed by the next.
+                    let _ = socket.send_to(compound.bytes(), to);
                 }
                 Output::Event(event) => self.tell(event),
                 Output::Heard(bytes) => {
@@ -380,6 +415,10 @@ const PERIOD: u64 = 8;
 const LONGEST: usize = 2048;
 /// Reads of a socket in a visit: what a stall of a second leaves. The session itself counts what of it is a flood.
 const MOST_DATAGRAMS: usize = 64;
+/// Visits from one look for RTCP to the next: half a second.
+const REPORTS_EVERY: u32 = 25;
+/// Reads of the socket of RTCP in such a visit.
+const MOST_REPORTS: usize = 8;
 const MOST_COMMANDS: usize = 64;
 const MOST_CHUNKS: usize = 64;
 /// How long a worker without sessions sleeps before it looks whether it is to end.
