@@ -357,6 +357,7 @@ async fn workers_stay_on_the_cores_that_they_were_given_and_on_no_core_of_anothe
         send: true,
         receive: true,
         srtp: None,
+        rtcp: ControlPath::Neighbour,
     };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     // What it hears says that it runs; what it does then it does on its core.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use voice_gateway::base::{Now, PlayId, Recording, Tone, clock};
 use voice_gateway::media::rtp::Numbering;
 use voice_gateway::media::srtp::{MasterKey, Sender, Srtp, Suite};
-use voice_gateway::media::{Codec, Input, Negotiated, Output, Session, Settings, Silence};
+use voice_gateway::media::{Codec, Control, ControlPath, Input, Negotiated, Output, Session, Settings, Silence};
 use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
 
 #[global_allocator]
@@ -32,6 +32,7 @@ fn agreement(remote: SocketAddr, srtp: Option<Srtp>) -> Negotiated {
         send: true,
         receive: true,
         srtp,
+        rtcp: ControlPath::Neighbour,
     }
 }
 
@@ -73,6 +74,18 @@ impl Peer {
         };
         &self.room[..length]
     }
+
+    /// A receiver report with a block about source 1, ours.
+    fn report(&mut self) -> &[u8] {
+        self.room[..32].fill(0);
+        self.room[..4].copy_from_slice(&[0x81, 201, 0, 7]);
+        (self.room[7], self.room[11]) = (7, 1);
+        let length = match &mut self.sender {
+            Some(sender) => sender.rtcp(&mut self.room, 32).unwrap(),
+            None => 32,
+        };
+        &self.room[..length]
+    }
 }
 
 /// A session that lives through slots of 20 ms, and what of it allocated.
@@ -83,6 +96,7 @@ struct Stage {
     sent: u64,
     heard: u64,
     recorded: u64,
+    reports: u64,
     /// Allocations of steps that handed nothing to Speech to Text.
     silent: u64,
     /// Allocations of steps that did.
@@ -92,9 +106,9 @@ struct Stage {
 impl Stage {
     fn new(settings: Settings, srtp: Option<Srtp>) -> Self {
         let now = clock::now().at;
-        let session = Session::new(settings, now, Numbering::new(1, 2, 3));
+        let session = Session::new(settings, now, Numbering::new(1, 2, 3)).with(Control::new(4));
         let out = Vec::with_capacity(64);
-        let mut stage = Self { session, now, out, sent: 0, heard: 0, recorded: 0, silent: 0, handing: 0 };
+        let mut stage = Self { session, now, out, sent: 0, heard: 0, recorded: 0, reports: 0, silent: 0, handing: 0 };
         stage.step(Input::Agree(agreement((HERE, 4000).into(), srtp)));
         stage
     }
@@ -113,6 +127,7 @@ impl Stage {
                     hands = true;
                 }
                 Output::Recorded { .. } => self.recorded += 1,
+                Output::Report { .. } => self.reports += 1,
                 Output::Event(_) | Output::Closed(_) => {}
             }
         }
@@ -129,7 +144,7 @@ impl Stage {
     }
 }
 
-/// A minute of all that a call has: speech, loss, disorder, pauses with comfort noise, keys both ways, garbage and strangers, a prompt that is interrupted.
+/// A minute of all that a call has: speech, loss, disorder, pauses with comfort noise, keys both ways, reports both ways, garbage and strangers, a prompt that is interrupted.
 fn live(stage: &mut Stage, peer: &mut Peer) {
     let frame: [u8; FRAME] = std::array::from_fn(|n| (n * 7 % 120) as u8);
     for slot in 0..3000_u32 {
@@ -155,6 +170,8 @@ fn live(stage: &mut Stage, peer: &mut Peer) {
         }
         if slot % 10 == 0 {
             stage.datagram(b"OPTIONS sip:nobody SIP/2.0");
+            let at = stage.now;
+            stage.step(Input::Control { at, from: (HERE, 4001).into(), bytes: peer.report() });
             stage.step(Input::Datagram { from: (HERE, 666).into(), bytes: &[0x80; 172] });
         }
         stage.tick();
@@ -187,11 +204,14 @@ fn a_session(settings: Settings, srtp: Option<Srtp>) {
     (1..5).for_each(|play| speak(&mut stage, &chunk, play, play % 2 == 0));
 
     // What grows with first use has grown: from here on nothing does.
-    (stage.sent, stage.heard, stage.silent, stage.handing) = (0, 0, 0, 0);
+    (stage.sent, stage.heard, stage.reports, stage.silent, stage.handing) = (0, 0, 0, 0, 0);
     peer.timestamp = 0;
     live(&mut stage, &mut peer);
     assert_eq!(stage.sent, 3000, "{name}");
-    assert_eq!(stage.silent, 0, "{name}: a packet, a tick or a key allocated");
+    assert!(stage.reports > 8, "{name}: {} reports", stage.reports);
+    let taken = stage.session.statistics().reports;
+    assert!(taken.packets_in >= 500 && taken.heard.is_some(), "{name}: {taken:?}");
+    assert_eq!(stage.silent, 0, "{name}: a packet, a report, a tick or a key allocated");
     assert_eq!(stage.heard, 60_000 / u64::try_from(settings.chunk.as_millis()).unwrap(), "{name}");
     // A block of memory and its count of users, a second.
     assert!(stage.handing <= 2 * 61, "{name}: {} allocations in 60 s of audio", stage.handing);
