@@ -1,5 +1,6 @@
-//! Kamailio in front: a record-routing proxy that also joins UDP to TCP, and a dispatcher that probes two gateways with OPTIONS.
+//! Kamailio in front: a record-routing proxy that also joins UDP to TCP and TLS, and a dispatcher that probes two gateways with OPTIONS.
 
+use super::authority::Authority;
 use super::gateway::Gateway;
 use super::peers::{own_file, program};
 use super::phone::Phone;
@@ -26,16 +27,33 @@ struct Kamailio {
 impl Kamailio {
     /// In front of these, in their order.
     async fn before(gateways: &[String]) -> Self {
+        Self::believing(None, gateways).await
+    }
+
+    /// The same with a certificate of this authority; who speaks TLS with it must have one too.
+    async fn believing(authority: Option<&Authority>, gateways: &[String]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let list = dir.path().join("dispatcher.list");
         let lines = gateways.iter().map(|uri| format!("1 {uri}\n"));
         std::fs::write(&list, lines.collect::<String>()).unwrap();
         let config = std::fs::read_to_string(own_file("kamailio.cfg")).unwrap();
-        let config = config.replace("@PORT@", &at.port().to_string()).replace("@LIST@", &list.to_string_lossy());
+        let mut config = config.replace("@PORT@", &at.port().to_string()).replace("@LIST@", &list.to_string_lossy());
+        let mut command = program("kamailio");
+        if let Some(authority) = authority {
+            let own = authority.issue("proxy");
+            for (place, value) in [
+                ("@TLS_PORT@", &free_port().to_string()),
+                ("@CERTIFICATE@", &own.certificate),
+                ("@KEY@", &own.key),
+                ("@CA@", &authority.ca()),
+            ] {
+                config = config.replace(place, value);
+            }
+            command.args(["-A", "WITH_TLS"]);
+        }
         let path = dir.path().join("kamailio.cfg");
         std::fs::write(&path, config).unwrap();
-        let mut command = program("kamailio");
         command.args(["-DD", "-E", "-m", "32", "-M", "4", "-Y"]).arg(dir.path()).arg("-f").arg(path);
         let mut child = command.spawn().expect("kamailio cannot be run: tests/run installs it");
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -92,10 +110,21 @@ fn free_port() -> u16 {
 
 /// A phone on one transport, the gateway on the other: requests within the dialog go through the proxy, whoever sends them.
 async fn joined(make: Make, caller: &str, gateways: &str) {
-    let (stage, gateway) = Stage::with_gateway(&["an agent"], "cxone.after_transfer = \"0s\"").await;
+    let authority = Authority::new();
+    let mut changes = "cxone.after_transfer = \"0s\"\n".to_owned();
+    if gateways == "tls" {
+        changes += &authority.issue("gateway").listener("127.0.0.1:0");
+        changes += &format!("sip.tls.client_ca_file = {:?}\n", authority.ca());
+    }
+    let (stage, gateway) = Stage::with_gateway(&["an agent"], &changes).await;
     stage.sandbox.contacts.register(CONTACT);
-    let at = if gateways == "udp" { gateway.udp } else { gateway.tcp };
-    let kamailio = Kamailio::before(&[format!("sip:{at};transport={gateways}")]).await;
+    let at = match gateways {
+        "udp" => gateway.udp,
+        "tcp" => gateway.tcp,
+        _ => gateway.tls,
+    };
+    let secured = (gateways == "tls").then_some(&authority);
+    let kamailio = Kamailio::believing(secured, &[format!("sip:{at};transport={gateways}")]).await;
     let contact = format!("X-ContactID: {CONTACT}");
     let mut phone = Softphone::new(make, "cards-005.wav", &["--transport", caller, "--header", &contact]).await;
     phone.call(&format!("sip:+18882346789@{};transport={caller}", kamailio.at)).await;
@@ -123,6 +152,12 @@ async fn a_udp_phone_through_a_proxy_to_a_tcp_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tcp_phone_through_a_proxy_to_a_udp_gateway() {
     joined(Make::Baresip, "tcp", "udp").await;
+}
+
+/// The proxy shows a certificate, as the gateway demands, and verifies the gateway's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_udp_phone_through_a_proxy_to_a_tls_gateway() {
+    joined(Make::Pjsip, "udp", "tls").await;
 }
 
 /// One call through the proxy, in full; which of the two gateways took it.

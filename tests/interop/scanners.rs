@@ -26,12 +26,17 @@ async fn untouched(changes: &str, scan: impl AsyncFnOnce(&Gateway)) -> Gateway {
     gateway
 }
 
-/// What it reports, at the latest after five seconds: without a challenge svcrack asks for ever.
+/// What it reports, at the latest after six seconds: without a challenge svcrack asks for ever. It is told to end once, as a second
+/// time would cut its report short.
 async fn sipvicious(tool: &str, gateway: &Gateway, arguments: &[&str]) -> String {
     let tool = python_program(&format!("sipvicious_{tool}"));
     let mut command = program("timeout");
     let dir = tempfile::tempdir().unwrap();
-    command.env("HOME", dir.path()).current_dir(dir.path()).args(["-s", "INT", "-k", "5", "5"]).arg(tool);
+    command
+        .env("HOME", dir.path())
+        .current_dir(dir.path())
+        .args(["--foreground", "-s", "INT", "-k", "5", "6"])
+        .arg(tool);
     command.args(["-p", &gateway.udp.port().to_string()]).args(arguments).arg("127.0.0.1");
     let output = output(command).await;
     text(&output)
