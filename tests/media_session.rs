@@ -377,6 +377,31 @@ fn the_callers_audio_reaches_speech_to_text_undecoded_in_chunks_of_100_ms() {
 }
 
 #[test]
+fn whoever_speaks_into_a_prompt_is_heard_frame_by_frame_until_it_stops() {
+    let mut stage = Stage::agreed();
+    let mut number = 0;
+    let mut lengths = |stage: &mut Stage, byte: u8| {
+        let before = stage.heard.len();
+        for _ in 0..50 {
+            stage.receive_from(PEER, &rtp(0, number, u32::from(number) * 160, 1, &[byte; 160]));
+            number += 1;
+            stage.run(SLOT);
+        }
+        stage.heard[before..].iter().map(Bytes::len).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(&mut stage, 0x20), [800; 10], "no prompt");
+    stage.play(1, &[&[7; 8000 * 10]]);
+    // The pause since the last word ends first.
+    lengths(&mut stage, MU_SILENCE);
+    assert_eq!(lengths(&mut stage, MU_SILENCE), [800; 10], "nobody speaks");
+    let spoken = lengths(&mut stage, 0x20);
+    assert!(spoken.ends_with(&[160; 49]), "{spoken:?}");
+    stage.feed(Input::Stop);
+    assert_eq!(lengths(&mut stage, 0x20).iter().filter(|length| **length != 800).count(), 0, "no prompt any more");
+    assert_eq!(stage.all_heard().len(), 160 * stage.sent.len(), "real time all the while");
+}
+
+#[test]
 fn what_is_heard_never_falls_behind_real_time_whatever_comes_or_not() {
     let mut stage = Stage::agreed();
     stage.run(Duration::from_secs(2));

@@ -272,12 +272,12 @@ fn a_worker(srtp: Option<Srtp>) {
         .collect();
     let mut run = |seconds: u64| {
         let (mut heard, mut came) = (0_u64, 0_u64);
-        while heard < 10 * seconds * CALLS as u64 {
+        while heard < 50 * seconds * CALLS as u64 {
             for (handle, socket, peer) in &mut calls {
-                // 100 ms of real time.
-                assert!(handle.audio.blocking_recv().is_some());
-                heard += 1;
-                for _ in 0..5 {
+                // So much of real time; frame by frame, for each speaks into a prompt.
+                let frames = handle.audio.blocking_recv().unwrap().len() / FRAME;
+                heard += frames as u64;
+                for _ in 0..frames {
                     let timestamp = peer.timestamp;
                     socket.send(peer.packet(0, timestamp, &[0x31; FRAME])).unwrap();
                     peer.timestamp += 160;

@@ -19,7 +19,8 @@ pub struct Settings {
     pub longest: Duration,
     /// Without any RTP for so long: `Event::Timeout`.
     pub rtp_timeout: Duration,
-    /// Length of the chunks for Speech to Text: shorter costs more, longer adds to every turn.
+    /// Length of the chunks for Speech to Text: shorter costs more, longer adds to every turn. While the caller speaks into a prompt,
+    /// each frame is one.
     pub chunk: Duration,
     /// Whether `Output::Recorded` is wanted.
     pub record: bool,

@@ -72,6 +72,12 @@ impl Prompts {
         self.queue.iter().find(|prompt| !prompt.ended).filter(|_| ready < READY).map(|prompt| prompt.play)
     }
 
+    /// Whether one sounds, or will as soon as it has bytes.
+    #[must_use]
+    pub fn sound(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Puts sound in `law` into the next frame, which is silence or noise and stays it where there is none. A prompt whose bytes
     /// come too slowly waits for a whole frame.
     pub fn fill(&mut self, law: Law, frame: &mut [u8; FRAME], mut told: impl FnMut(Progress)) {

@@ -411,7 +411,7 @@ impl Session {
             self.counts.skipped += u64::from(!send);
             self.numbering.pause(SAMPLES);
         }
-        self.hear(&caller, out);
+        self.hear(now, &caller, out);
         if self.settings.record {
             law.translate(heard_in, &mut assistant);
             if self.recording == Recording::Paused {
@@ -432,13 +432,15 @@ impl Session {
         Some(Output::Send { to, datagram, late })
     }
 
-    fn hear(&mut self, caller: &[u8; FRAME], out: &mut Vec<Output>) {
+    fn hear(&mut self, now: Instant, caller: &[u8; FRAME], out: &mut Vec<Output>) {
         self.chunk.extend_from_slice(caller);
-        let wanted = self.chunk_bytes();
+        // Whoever speaks into a prompt waits for it to stop: no frame of that waits for others.
+        let speaks = self.last_voiced.is_some_and(|at| now.saturating_duration_since(at) < INTERRUPTION);
+        let wanted = if speaks && self.prompts.sound() { FRAME } else { self.chunk_bytes() };
         if self.chunk.len() >= wanted {
             out.push(Output::Heard(self.chunk.split().freeze()));
-            if self.chunk.capacity() < wanted {
-                self.chunk.reserve(wanted.max(BLOCK));
+            if self.chunk.capacity() < self.chunk_bytes() {
+                self.chunk.reserve(self.chunk_bytes().max(BLOCK));
             }
         }
     }
@@ -476,6 +478,8 @@ const PER_SLOT: u64 = 8;
 const BURST: u64 = 64;
 /// No packet that is of use is longer: the longest of sound, with all that may lie around it.
 const LONGEST_SECURED: usize = 2048;
+/// Since the last voiced packet of whoever interrupts: longer than the buffer's usual delay, and than the pauses in a word.
+const INTERRUPTION: Duration = Duration::from_millis(300);
 /// Memory that chunks are cut from, however short they are: 1 s.
 const BLOCK: usize = 8000;
 /// Frames of the longest chunk: 1 s.

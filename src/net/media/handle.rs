@@ -73,11 +73,10 @@ pub(super) struct Wires {
 }
 
 impl MediaHandle {
-    pub(super) fn new(chunk: Duration) -> (Self, Wires) {
+    pub(super) fn new() -> (Self, Wires) {
         let (order, commands) = mpsc::channel(COMMANDS);
         let (tell, events) = mpsc::channel(EVENTS);
-        let chunks = Duration::from_secs(1).as_millis().div_ceil(chunk.as_millis().max(1));
-        let (say, audio) = mpsc::channel(usize::try_from(chunks).unwrap_or(1).clamp(1, 50));
+        let (say, audio) = mpsc::channel(SHORTEST_CHUNKS);
         let handle = Self { control: MediaControl { commands: order }, events, audio };
         (handle, Wires { commands, events: tell, audio: say })
     }
@@ -135,6 +134,8 @@ impl MediaControl {
     }
 }
 
+/// A second of audio at the least, in chunks of 20 ms.
+const SHORTEST_CHUNKS: usize = 50;
 const COMMANDS: usize = 64;
 const EVENTS: usize = 64;
 const CHUNKS: usize = 32;

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | commands of a call | 64 | the command is lost and counted (`media_commands`): the worker is dead or stalled |
 //! | events to a call | 64 | the event is lost and counted (`media_events`): the call no longer reads |
-//! | audio to Speech to Text | 1 s | the newest chunk is lost and counted (`speech_to_text`) |
+//! | audio to Speech to Text | 50 chunks: 1 s of 20 ms, 5 s of 100 ms | the newest chunk is lost and counted (`speech_to_text`) |
 //! | bytes of a prompt | 32 chunks | the producer waits |
 //! | new sessions of a worker | 256 | `open` fails |
 //! | recording | 1024 s of call | the second is lost and counted (`recording`), the file has silence there |
@@ -206,7 +206,7 @@ impl MediaPlane {
             record: options.recording.is_some(),
             inband_dtmf: options.inband_dtmf,
         };
-        let (handle, wires) = MediaHandle::new(options.speech_chunk);
+        let (handle, wires) = MediaHandle::new();
         let tap = options.recording.map(|path| Tap::new(self.recorder.clone(), path));
         // Far from the first rollover, about which a peer of SRTP could be wrong (RFC 3711 section 3.3.1).
         let numbering = Numbering::new(fastrand::u32(..), fastrand::u16(..1 << 15), fastrand::u32(..));
