@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use voice_gateway::base::PlayId;
@@ -302,6 +304,50 @@ async fn reports_leave_by_the_odd_port_and_what_comes_there_is_measured_or_count
 }
 
 #[tokio::test]
+async fn a_flood_on_the_port_of_one_call_costs_the_others_of_its_worker_nothing() {
+    /// As fast as the system takes them, but not without end.
+    const MOST: u32 = 5_000_000;
+    let plane = plane(40);
+    let port = plane.reserve().unwrap();
+    let there: SocketAddr = (HERE, port.port()).into();
+    let peer = UdpSocket::bind((HERE, 0)).unwrap();
+    let negotiated = Negotiated {
+        remote: peer.local_addr().unwrap(),
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        telephone_event: None,
+        comfort_noise: None,
+        send: true,
+        receive: true,
+        rtcp: ControlPath::Neighbour,
+        srtp: None,
+    };
+    let flooded = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let flood = std::thread::spawn(move || {
+        for n in (0..MOST).take_while(|_| !ended.load(Ordering::Relaxed)) {
+            let [high, low] = (n as u16).to_be_bytes();
+            // The kernel may have no room for more: that is a flood's own loss.
+            let _ = peer.send_to(&[&[0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 160]].concat(), there);
+        }
+    });
+    let (mut phone, mut gateway) = pair(&plane, Codec::Pcmu, MediaOptions::default());
+    let sound = speech();
+    assert!(play_and_hear(&mut phone, &mut gateway, &sound, SILENCE).await == sound, "not what was said");
+    assert!(play_and_hear(&mut gateway, &mut phone, &sound, SILENCE).await == sound, "not what was answered");
+    over.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    let statistics = gateway.control.close().await.unwrap();
+    assert_eq!((statistics.lost, statistics.dropped.flood), (0, 0));
+    let statistics = flooded.control.close().await.unwrap();
+    assert!(statistics.dropped.flood > 100, "{statistics:?}");
+    // Bounded by time, not by what comes: eight in 20 ms, and 64 at once.
+    assert!(statistics.packets_in <= 64 + 8 * (statistics.packets_out + statistics.skipped), "{statistics:?}");
+    plane.stop();
+}
+
+#[tokio::test]
 async fn a_recorded_call_is_a_stereo_file_with_the_caller_left_and_the_assistant_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("2026/call.wav");
@@ -356,8 +402,8 @@ async fn workers_stay_on_the_cores_that_they_were_given_and_on_no_core_of_anothe
         comfort_noise: None,
         send: true,
         receive: true,
-        srtp: None,
         rtcp: ControlPath::Neighbour,
+        srtp: None,
     };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     // What it hears says that it runs; what it does then it does on its core.

@@ -24,6 +24,7 @@ mod keys;
 mod ladder;
 mod lifecycle;
 mod page;
+mod ports;
 mod privacy;
 mod refusals;
 mod services;
