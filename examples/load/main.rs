@@ -18,11 +18,14 @@
 mod exposition;
 mod gateway;
 mod phones;
+mod plot;
+mod reaction;
 mod report;
+mod soak;
 
 use clap::Parser;
 use gateway::Gateway;
-use phones::{Phones, Sound};
+use phones::Phones;
 use report::Row;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
@@ -67,9 +70,22 @@ struct Arguments {
     /// After the measurement all services vanish at once: every call has to take the error path to its BYE
     #[arg(long)]
     outage: bool,
+    /// After the measurement callers interrupt the assistant for so many seconds, with words and with keys; 0 leaves it out
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=600))]
+    interrupt: u64,
     /// A line of the daemon's processor time by thread
     #[arg(long)]
     threads: bool,
+    /// Length of a message of audio to Speech to Text (`speech_to_text.audio_message`), instead of the default
+    #[arg(long)]
+    audio_message: Option<String>,
+    /// Draw processor time and memory against the number of calls, as SVG, into this file
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Instead of all this: for so many minutes calls of 20 to 60 s come and go in one daemon, as many at once as the first of
+    /// `--calls`, and what memory grows by is carried on to eight hours
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
+    soak: Option<u64>,
 }
 
 fn main() {
@@ -78,6 +94,11 @@ fn main() {
     rustls::crypto::ring::default_provider().install_default().ok();
     std::fs::create_dir_all(&arguments.dir).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    if let Some(minutes) = arguments.soak {
+        let soaked = runtime.block_on(soak::run(&arguments, arguments.calls[0], minutes));
+        println!("{}", soaked.report());
+        std::process::exit(i32::from(!soaked.passed()));
+    }
     let mut rows = Vec::new();
     for calls in &arguments.calls {
         let row = runtime.block_on(run(&arguments, *calls));
@@ -87,36 +108,68 @@ fn main() {
     runtime.shutdown_timeout(Duration::from_secs(5));
     println!("{}", report::table(&rows));
     println!("{}", report::targets(&rows));
+    if let Some(file) = &arguments.plot {
+        std::fs::write(file, plot::svg(&rows.iter().map(Row::point).collect::<Vec<_>>())).unwrap();
+    }
     if rows.iter().any(|row| row.failed > 0 || row.exit != Some(0)) {
         std::process::exit(1);
     }
 }
 
+/// The daemon, its services and the phones.
+struct Stage {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    stop_services: CancellationToken,
+    gateway: Gateway,
+    field: Field,
+}
+
+impl Stage {
+    async fn build(arguments: &Arguments) -> Self {
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let stop_services = stop.child_token();
+        let recognition = LoadTestRecognition::new(["what is my balance".to_owned()]);
+        let dialog = Dialog::parse("load test", DIALOG).unwrap();
+        let options = SandboxOptions::new(Arc::new(recognition), Arc::new(LoadTestSynthesis), dialog);
+        let sandbox = sandbox::start(options, &tracker, stop_services.clone()).await.unwrap();
+        let mut services = sandbox.gateway_config();
+        if let Some(length) = &arguments.audio_message {
+            services = services.replace("[speech_to_text]", &format!("[speech_to_text]\naudio_message = {length:?}"));
+        }
+        let gateway = Gateway::start(&arguments.gateway, &arguments.prefix, &arguments.dir, &services, "");
+        let bound = sip::bind(&["udp:127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let (sip, _incoming) = bound.start(Settings::default(), &tracker, stop.clone());
+        let field = Field { sip, phones: Phones::start(), gateway: gateway.sip_port, ramp: arguments.ramp };
+        Self { tracker, stop, stop_services, gateway, field }
+    }
+
+    /// Ends the daemon, then the rest; its exit status.
+    async fn end(mut self) -> Option<i32> {
+        let exit = self.gateway.stop();
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(PATIENCE, self.tracker.wait()).await.ok();
+        exit
+    }
+}
+
 /// One run, from a fresh daemon to its exit.
 async fn run(arguments: &Arguments, calls: usize) -> Row {
-    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    let stop_services = stop.child_token();
-    let recognition = LoadTestRecognition::new(["what is my balance".to_owned()]);
-    let dialog = Dialog::parse("load test", DIALOG).unwrap();
-    let options = SandboxOptions::new(Arc::new(recognition), Arc::new(LoadTestSynthesis), dialog);
-    let sandbox = sandbox::start(options, &tracker, stop_services.clone()).await.unwrap();
-    let mut gateway =
-        Gateway::start(&arguments.gateway, &arguments.prefix, &arguments.dir, &sandbox.gateway_config(), "");
+    let stage = Stage::build(arguments).await;
+    let Stage { tracker, gateway, field, .. } = &stage;
+    let phones = &field.phones;
     let mut row = Row::new(calls, arguments.seconds, gateway.ready_after);
     tokio::time::sleep(SETTLE).await;
     let idle = gateway.memory();
 
-    let bound = sip::bind(&["udp:127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    let (handle, _incoming) = bound.start(Settings::default(), &tracker, stop.clone());
-    let phones = Phones::start(Sound::of_a_caller());
-    let field = Field { sip: handle.clone(), phones: phones.clone(), gateway: gateway.sip_port, ramp: arguments.ramp };
     for round in 1..=arguments.rounds {
-        let crowd = Crowd::call(&field, calls, &tracker).await;
+        let crowd = Crowd::call(field, calls, tracker).await;
         tokio::time::sleep(GREETINGS).await;
-        crowd.hang_up(&handle).await;
+        crowd.hang_up(&field.sip).await;
         eprintln!("round {round}: {} answered, RSS {} kB", crowd.setups.len(), gateway.memory());
     }
-    let crowd = Crowd::call(&field, calls, &tracker).await;
+    let crowd = Crowd::call(field, calls, tracker).await;
     row.answered = crowd.setups.len();
     row.failed = calls - row.answered;
     row.setups.clone_from(&crowd.setups);
@@ -130,6 +183,13 @@ async fn run(arguments: &Arguments, calls: usize) -> Row {
     let after = gateway.sample();
     row.memory = (idle, gateway.memory());
     row.spent(&before, &after);
+    if arguments.interrupt > 0 {
+        phones.interrupt(true);
+        tokio::time::sleep(Duration::from_secs(arguments.interrupt)).await;
+        phones.interrupt(false);
+        // What was interrupted last is silent by then.
+        tokio::time::sleep(SETTLE).await;
+    }
     let ended = crowd.ended();
     if ended > 0 {
         eprintln!("{ended} calls were ended by the gateway");
@@ -137,7 +197,7 @@ async fn run(arguments: &Arguments, calls: usize) -> Row {
     row.failed += ended;
 
     if arguments.outage {
-        stop_services.cancel();
+        stage.stop_services.cancel();
         let began = Instant::now();
         while crowd.ended() < row.answered && began.elapsed() < 2 * PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -146,24 +206,28 @@ async fn run(arguments: &Arguments, calls: usize) -> Row {
         eprintln!("outage: {ended} of {} calls ended by the error path within {took:.1} s", row.answered);
         row.failed += row.answered - ended;
     }
-    crowd.hang_up(&handle).await;
+    crowd.hang_up(&field.sip).await;
     tokio::time::sleep(SETTLE).await;
     row.left = gateway.sample().metrics.value("voice_gateway_calls_active", "") as i64;
     row.memory_after = gateway.memory();
     row.heard(phones.stop());
-    row.exit = gateway.stop();
-    stop.cancel();
-    tracker.close();
-    tokio::time::timeout(PATIENCE, tracker.wait()).await.ok();
+    row.exit = stage.end().await;
     row
 }
 
 /// What all phones share.
+#[derive(Clone)]
 struct Field {
     sip: SipHandle,
     phones: Phones,
     gateway: u16,
     ramp: u64,
+}
+
+impl Field {
+    fn uri(&self) -> String {
+        format!("sip:+18882346789@127.0.0.1:{}", self.gateway)
+    }
 }
 
 /// Calls that are up.
@@ -183,7 +247,7 @@ impl Crowd {
             pace.tick().await;
             let phone = Phone {
                 number,
-                uri: format!("sip:+18882346789@127.0.0.1:{}", field.gateway),
+                uri: field.uri(),
                 phones: field.phones.clone(),
                 ended: Arc::clone(&ended),
                 over: over.clone(),
@@ -240,7 +304,7 @@ impl Phone {
             }
             () = self.over.cancelled() => {
                 // Not all at once: that is a test of another thing.
-                tokio::time::sleep(Duration::from_millis(self.number as u64 * 10)).await;
+                tokio::time::sleep(Duration::from_millis(self.number as u64 % MOST_CALLS as u64 * 10)).await;
                 leg.bye(Vec::new()).await;
             }
         }
@@ -282,17 +346,22 @@ impl Phone {
     }
 }
 
-/// Each utterance is answered with some three and a half seconds of speech: 60 ms a character.
+/// Each utterance is answered with some three and a half seconds of speech, 60 ms a character and without a pause; a key with nothing.
 const DIALOG: &str = r#"
 name = "load test"
 
 [[rules]]
 name = "greeting"
 patterns = ["^$"]
-responses = [{ response_type = "text", text = "Hello, and welcome. How can I help you today? Please speak." }]
+responses = [{ response_type = "text", text = "Hello-and-welcome-how-can-I-help-you-today-please-speak-now" }]
+
+[[rules]]
+name = "key"
+patterns = ["^[0-9]$"]
+responses = []
 
 [fallback]
-responses = [{ response_type = "text", text = "Your balance is forty two dollars. What else would you like?" }]
+responses = [{ response_type = "text", text = "Your-balance-is-forty-two-dollars-what-else-would-you-like" }]
 "#;
 const MOST_CALLS: usize = 2000;
 /// For what a start or an end leaves to do.

@@ -1,6 +1,7 @@
 //! The phones' RTP (RFC 3550): one thread, a socket per call, precomputed frames on a 20 ms grid, and when each packet of the gateway
 //! arrived by the kernel's own receive timestamp, so that this process's scheduling does not count against the gateway.
 
+use crate::reaction::{Ear, Interruption, Reactions};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
 };
@@ -11,30 +12,36 @@ use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// What a caller sends: a cycle of frames.
-pub(crate) struct Sound {
-    frames: Vec<[u8; FRAME]>,
-    /// Silence before the first cycle.
-    lead: usize,
+/// What a caller sends in 20 ms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Silence,
+    Voice,
+    /// A telephone-event (RFC 4733): so many packets after its first.
+    Key(u8),
 }
 
-impl Sound {
-    /// A second and a half of sound every eight seconds, first spoken when the greeting is over.
-    pub(crate) fn of_a_caller() -> Self {
-        let mut loud = [0; FRAME];
-        for (n, sample) in loud.iter_mut().enumerate() {
-            *sample = if n % 8 < 4 { 0x30 } else { 0xB0 };
-        }
-        let frames = (0..TURN_FRAMES).map(|n| if n < SPOKEN_FRAMES { loud } else { [SILENCE; FRAME] }).collect();
-        Self { frames, lead: LEAD_FRAMES }
-    }
+/// What a caller does, over and over.
+#[derive(Clone, Copy)]
+enum Script {
+    /// A second and a half of sound every eight seconds, when the assistant has ended.
+    Polite,
+    /// A second of sound; a second of it two seconds into the answer; a key two seconds into the answer to that.
+    Impatient,
+}
 
-    fn frame(&self, number: usize, phase: usize) -> &[u8; FRAME] {
-        static QUIET: [u8; FRAME] = [SILENCE; FRAME];
-        number.checked_sub(self.lead + phase).map_or(&QUIET, |spoken| &self.frames[spoken % self.frames.len()])
+impl Script {
+    /// The part of a frame: `number` of its call, whose first cycle begins `phase` after the greeting.
+    fn part(self, number: usize, phase: usize) -> Part {
+        let Some(spoken) = number.checked_sub(LEAD_FRAMES + phase) else { return Part::Silence };
+        match (self, spoken % TURN_FRAMES) {
+            (Self::Polite, 0..75) | (Self::Impatient, 0..50 | 200..250) => Part::Voice,
+            (Self::Impatient, at @ 375..383) => Part::Key((at - 375) as u8),
+            _ => Part::Silence,
+        }
     }
 }
 
@@ -52,6 +59,8 @@ pub(crate) struct Heard {
     pub(crate) gaps: Vec<u32>,
     /// Microseconds that this thread's own visits were late, sorted.
     pub(crate) own: Vec<u32>,
+    /// Of the measured time, and of the impatient time after it; sorted.
+    pub(crate) reactions: Reactions,
 }
 
 /// The thread's handle.
@@ -59,17 +68,23 @@ pub(crate) struct Heard {
 pub(crate) struct Phones {
     lines: mpsc::Sender<Line>,
     measuring: Arc<AtomicBool>,
+    impatient: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<Heard>>>>,
 }
 
 impl Phones {
-    pub(crate) fn start(sound: Sound) -> Self {
+    pub(crate) fn start() -> Self {
         let (lines, incoming) = mpsc::channel();
-        let (measuring, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let worker = Worker { sound, incoming, measuring: Arc::clone(&measuring), stop: Arc::clone(&stop) };
+        let [measuring, impatient, stop] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
+        let worker = Worker {
+            incoming,
+            measuring: Arc::clone(&measuring),
+            impatient: Arc::clone(&impatient),
+            stop: Arc::clone(&stop),
+        };
         let thread = std::thread::Builder::new().name("phones".to_owned()).spawn(move || worker.run()).unwrap();
-        Self { lines, measuring, stop, thread: Arc::new(Mutex::new(Some(thread))) }
+        Self { lines, measuring, impatient, stop, thread: Arc::new(Mutex::new(Some(thread))) }
     }
 
     /// A call was answered: it has sound until `over`.
@@ -82,6 +97,11 @@ impl Phones {
 
     pub(crate) fn measure(&self, measure: bool) {
         self.measuring.store(measure, Ordering::Relaxed);
+    }
+
+    /// Callers interrupt the assistant from now on, with words and with keys.
+    pub(crate) fn interrupt(&self, interrupt: bool) {
+        self.impatient.store(interrupt, Ordering::Relaxed);
     }
 
     pub(crate) fn stop(&self) -> Heard {
@@ -98,6 +118,9 @@ struct Line {
     sent: usize,
     ssrc: u32,
     last: Option<Last>,
+    /// Frames with sound in a row, sent.
+    spoken: usize,
+    ear: Ear,
     marks: Vec<Mark>,
     voiced: u64,
     lost: i64,
@@ -119,21 +142,62 @@ struct Mark {
 
 impl Line {
     fn new(socket: UdpSocket, over: CancellationToken) -> Self {
-        let phase = fastrand::usize(..TURN_FRAMES);
-        let (marks, last) = (Vec::with_capacity(4096), None);
-        Self { over, socket, phase, sent: 0, ssrc: fastrand::u32(..), last, marks, voiced: 0, lost: 0, skipped: 0 }
+        Self {
+            over,
+            socket,
+            phase: fastrand::usize(..TURN_FRAMES),
+            sent: 0,
+            ssrc: fastrand::u32(..),
+            last: None,
+            spoken: 0,
+            ear: Ear::default(),
+            marks: Vec::new(),
+            voiced: 0,
+            lost: 0,
+            skipped: 0,
+        }
     }
 
-    fn send(&mut self, sound: &Sound) {
+    fn send(&mut self, sound: &Sound, script: Script, gather: bool) {
+        let part = script.part(self.sent, self.phase);
         let mut packet = [0; HEADER + FRAME];
         packet[0] = 0x80;
         packet[2..4].copy_from_slice(&(self.sent as u16).to_be_bytes());
-        packet[4..8].copy_from_slice(&(self.sent as u32).wrapping_mul(FRAME as u32).to_be_bytes());
+        let (mut began, mut length) = (self.sent, packet.len());
+        match part {
+            Part::Silence => packet[HEADER..].fill(SILENCE),
+            Part::Voice => packet[HEADER..].copy_from_slice(sound),
+            Part::Key(after) => {
+                began -= usize::from(after);
+                let end = if after >= KEY_FRAMES { 0x80 } else { 0 };
+                let [high, low] = ((u16::from(after.min(KEY_FRAMES)) + 1) * FRAME as u16).to_be_bytes();
+                packet[1] = TELEPHONE_EVENT | if after == 0 { 0x80 } else { 0 };
+                packet[HEADER..HEADER + 4].copy_from_slice(&[5, end | 10, high, low]);
+                length = HEADER + 4;
+            }
+        }
+        packet[4..8].copy_from_slice(&(began as u32).wrapping_mul(FRAME as u32).to_be_bytes());
         packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        packet[HEADER..].copy_from_slice(sound.frame(self.sent, self.phase));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as i64;
         // A gateway that has hung up refuses: that shows elsewhere.
-        let _ = self.socket.send(&packet);
+        let _ = self.socket.send(&packet[..length]);
         self.sent += 1;
+        match part {
+            Part::Voice => {
+                self.spoken += 1;
+                if self.spoken == ENOUGH && gather {
+                    self.ear.interrupt(Interruption::Speech, now);
+                }
+            }
+            Part::Key(0) if gather => self.ear.interrupt(Interruption::Key, now),
+            Part::Silence if self.spoken > 0 => {
+                self.spoken = 0;
+                if gather {
+                    self.ear.ask(now - 20_000);
+                }
+            }
+            Part::Silence | Part::Key(_) => {}
+        }
     }
 
     fn receive(&mut self, measuring: bool, control: &mut [u8]) {
@@ -170,15 +234,18 @@ impl Line {
             }
         };
         self.last = Some(Last { sequence, timestamp, position });
+        let sound = packet[HEADER..].iter().any(|sample| *sample != SILENCE);
+        self.ear.hear(sound, at);
         if measuring {
             self.marks.push(Mark { at, position });
-            self.voiced += u64::from(packet[HEADER..].iter().any(|sample| *sample != SILENCE));
+            self.voiced += u64::from(sound);
             self.lost += steps - 1;
             self.skipped += samples / FRAME as i64 - steps;
         }
     }
 
-    fn figures(&self, heard: &mut Heard) {
+    fn figures(&mut self, heard: &mut Heard) {
+        self.ear.hand_over(&mut heard.reactions);
         let behind = |mark: &Mark| mark.at - mark.position * 125;
         let Some(earliest) = self.marks.iter().map(behind).min() else { return };
         heard.packets += self.marks.len() as u64;
@@ -191,9 +258,9 @@ impl Line {
 }
 
 struct Worker {
-    sound: Sound,
     incoming: mpsc::Receiver<Line>,
     measuring: Arc<AtomicBool>,
+    impatient: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
 
@@ -201,11 +268,14 @@ impl Worker {
     fn run(self) -> Heard {
         let mut slots: [Vec<Line>; SLOTS] = std::array::from_fn(|_| Vec::new());
         let (origin, mut heard) = (Instant::now(), Heard::default());
+        let mut sound = [0x30; FRAME];
+        sound.iter_mut().enumerate().filter(|(n, _)| n % 8 >= 4).for_each(|(_, sample)| *sample = 0xB0);
         let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
         let mut next = 0_u32;
         while !self.stop.load(Ordering::Relaxed) {
             while let Ok(line) = self.incoming.try_recv() {
-                slots.iter_mut().min_by_key(|slot| slot.len()).unwrap().push(line);
+                // Anywhere, so that callers lie in all phases to the gateway's grid.
+                slots[fastrand::usize(..SLOTS)].push(line);
             }
             let due = origin + SLOT * next;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -214,29 +284,39 @@ impl Worker {
                 heard.own.push(due.elapsed().as_micros() as u32);
             }
             let slot = &mut slots[next as usize % SLOTS];
-            for line in slot.extract_if(.., |line| line.over.is_cancelled()) {
+            let impatient = self.impatient.load(Ordering::Relaxed);
+            let script = if impatient { Script::Impatient } else { Script::Polite };
+            for mut line in slot.extract_if(.., |line| line.over.is_cancelled()) {
                 line.figures(&mut heard);
             }
             for line in slot {
-                line.send(&self.sound);
+                line.send(&sound, script, measuring || impatient);
                 line.receive(measuring, &mut control);
             }
             next += 1;
         }
-        slots.iter().flatten().for_each(|line| line.figures(&mut heard));
-        for list in [&mut heard.late, &mut heard.gaps, &mut heard.own] {
+        slots.iter_mut().flatten().for_each(|line| line.figures(&mut heard));
+        let Heard { late, gaps, own, reactions: Reactions { speech, key, answer }, .. } = &mut heard;
+        for list in [late, gaps, own, speech, key, answer] {
             list.sort_unstable();
         }
         heard
     }
 }
 
+/// One frame of voice.
+type Sound = [u8; FRAME];
+
 const HEADER: usize = 12;
 const FRAME: usize = 160;
 const SILENCE: u8 = 0xFF;
-/// 8 s, of which 1.5 s are spoken; the greeting lasts 3.6 s.
+const TELEPHONE_EVENT: u8 = 101;
+/// Packets of a key before its three last.
+const KEY_FRAMES: u8 = 5;
+/// Frames with sound after which the load-test recogniser tells what it thinks it hears: 200 ms are its own time.
+const ENOUGH: usize = 10;
+/// 8 s; the greeting lasts 3.6 s.
 const TURN_FRAMES: usize = 400;
-const SPOKEN_FRAMES: usize = 75;
 const LEAD_FRAMES: usize = 225;
 const SLOTS: usize = 8;
 const SLOT: Duration = Duration::from_micros(2_500);

@@ -2,6 +2,7 @@
 
 use crate::gateway::Sample;
 use crate::phones::Heard;
+use crate::plot::{self, Point};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub(crate) struct Row {
     gateway_share: (f64, f64),
     total: f64,
     text_to_speech: f64,
-    /// Percent of packets later than 20 ms by the daemon's own account.
-    own_late: f64,
+    /// By the daemon's own account: percent of packets later than 20 ms, and milliseconds that 99 % keep to.
+    own_late: (f64, f64),
     lost_in: f64,
     troubles: Vec<String>,
     threads: Vec<(String, f64, f64)>,
@@ -59,7 +60,8 @@ impl Row {
         self.total = new.gain(old, "voice_gateway_turn_stage_seconds", "stage=\"total\"").quantile(0.5);
         self.text_to_speech =
             new.gain(old, "voice_gateway_turn_stage_seconds", "stage=\"text_to_speech\"").quantile(0.5);
-        self.own_late = new.gain(old, "voice_gateway_rtp_late_seconds", "").share_above(0.02);
+        let late = new.gain(old, "voice_gateway_rtp_late_seconds", "");
+        self.own_late = (late.share_above(0.02), late.quantile(0.99));
         for name in ["upstream_errors", "queue_dropped", "rtp_dropped", "stt_reconnects", "sip_refused"] {
             let name = format!("voice_gateway_{name}_total");
             let grown = new.grown(&crate::exposition::EMPTY, &name);
@@ -81,13 +83,17 @@ impl Row {
         share_above(&self.heard.late, 20_000)
     }
 
+    pub(crate) fn point(&self) -> Point {
+        Point { calls: self.calls as f64, cpu: self.cpu, memory: self.per_call() * self.calls as f64 }
+    }
+
     pub(crate) fn detail(&self, threads: bool) -> String {
         let heard = &self.heard;
         let expected = self.calls as u64 * self.seconds * 50;
         let mut text = format!(
             "{} calls, {} s: packets heard {} of {expected}, with sound {}; behind the grid p50 {:.1} p99 {:.1} max {:.1} ms; \
              gaps over 40 ms {:.3} %; own visits late p99 {:.1} ms; turns {} of about {}; lost on the way in {}; total p50 {:.0} ms, of it text to speech {:.1} ms; \
-             RSS {} -> {} -> {} kB; calls left {}; exit {:?}; load average {}",
+             RSS {} -> {} -> {} kB; calls left {}; exit {:?}; load average {}\n  reactions: words p50 {:.1} p95 {:.1} max {:.1} ms of {}, keys p50 {:.1} p95 {:.1} max {:.1} ms of {}, answer p50 {:.1} p95 {:.1} ms of {}",
             self.calls,
             self.seconds,
             heard.packets,
@@ -108,6 +114,17 @@ impl Row {
             self.left,
             self.exit,
             self.load,
+            quantile(&heard.reactions.speech, 0.5),
+            quantile(&heard.reactions.speech, 0.95),
+            quantile(&heard.reactions.speech, 1.0),
+            heard.reactions.speech.len(),
+            quantile(&heard.reactions.key, 0.5),
+            quantile(&heard.reactions.key, 0.95),
+            quantile(&heard.reactions.key, 1.0),
+            heard.reactions.key.len(),
+            quantile(&heard.reactions.answer, 0.5),
+            quantile(&heard.reactions.answer, 0.95),
+            heard.reactions.answer.len(),
         );
         for trouble in &self.troubles {
             write!(text, "\n  {trouble}").unwrap();
@@ -121,9 +138,10 @@ impl Row {
 
 /// The table, in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = "| calls | answered | failed | CPU % | CPU % a call | MB a call | late > 20 ms % (own) | late > 20 ms % (heard) | \
-                    lost | left out | setup p50 / p99 ms | gateway share p50 / p99 ms | generator lag p99 ms |\n\
-                    |---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+    let mut text = "| calls | answered | failed | CPU % | CPU % a call | MB a call | late > 20 ms % (own / heard) | \
+                    late p99 ms (own / heard) | lost | left out | setup p50 / p99 ms | gateway share p50 / p99 ms | \
+                    answer p50 / p95 ms | words to silence p95 ms | key to silence p95 ms | generator lag p99 ms |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in rows {
         let setup = |quantile: f64| {
@@ -132,21 +150,28 @@ pub(crate) fn table(rows: &[Row]) -> String {
         };
         writeln!(
             text,
-            "| {} | {} | {} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {} | {} | {:.0} / {:.0} | {:.1} / {:.1} | {:.1} |",
+            "| {} | {} | {} | {:.0} | {:.3} | {:.3} | {:.3} / {:.3} | {:.1} / {:.1} | {} | {} | {:.0} / {:.0} | {:.1} / {:.1} | \
+             {:.0} / {:.0} | {:.0} | {:.0} | {:.1} |",
             row.calls,
             row.answered,
             row.failed,
             row.cpu,
             row.cpu / row.calls as f64,
             row.per_call(),
-            row.own_late,
+            row.own_late.0,
             row.late(),
+            row.own_late.1,
+            quantile(&row.heard.late, 0.99),
             row.heard.lost,
             row.heard.skipped,
             setup(0.5),
             setup(0.99),
             row.gateway_share.0,
             row.gateway_share.1,
+            quantile(&row.heard.reactions.answer, 0.5),
+            quantile(&row.heard.reactions.answer, 0.95),
+            quantile(&row.heard.reactions.speech, 0.95),
+            quantile(&row.heard.reactions.key, 0.95),
             quantile(&row.heard.own, 0.99),
         )
         .unwrap();
@@ -159,19 +184,37 @@ pub(crate) fn targets(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut line = |what: &str, measured: f64, limit: f64, unit: &str| {
         let verdict = if measured <= limit { "met" } else { "MISSED" };
-        let ratio = measured / limit;
-        writeln!(text, "{verdict:6} {what}: {measured:.2} {unit}, limit {limit} {unit}, ratio {ratio:.2}").unwrap();
+        let ratio = if limit > 0.0 { format!(", ratio {:.2}", measured / limit) } else { String::new() };
+        writeln!(text, "{verdict:6} {what}: {measured:.2} {unit}, limit {limit} {unit}{ratio}").unwrap();
     };
     for row in rows {
         let at = |what: &str| format!("{what} at {} calls", row.calls);
-        if row.calls >= 300 {
-            line(&at("packets later than 20 ms, heard"), row.late(), 1.0, "%");
-            line(&at("memory a call"), row.per_call(), 0.5, "MB");
+        line(&at("packets lost"), row.heard.lost as f64, 0.0, "packets");
+        line(&at("packets later than 20 ms, heard"), row.late(), 0.1, "%");
+        if row.calls >= 50 {
+            line(&at("memory a call"), row.per_call() * 1024.0, 200.0, "KB");
+        }
+        if row.calls == 500 {
+            line(&at("send lateness, 99th percentile, own"), row.own_late.1, 3.0, "ms");
+        }
+        if row.calls >= 1000 {
+            line(&at("processor time a call"), row.cpu / row.calls as f64, 0.10, "% of a core");
+        }
+        let reactions = &row.heard.reactions;
+        if !reactions.speech.is_empty() {
+            line(&at("words to silence, 95th percentile"), quantile(&reactions.speech, 0.95), 60.0, "ms");
+        }
+        if !reactions.key.is_empty() {
+            line(&at("key to silence, 95th percentile"), quantile(&reactions.key, 0.95), 40.0, "ms");
         }
         if row.calls == 100 {
             line(&at("gateway share of a turn, median"), row.gateway_share.0, 20.0, "ms");
             line(&at("gateway share of a turn, 99th percentile"), row.gateway_share.1, 40.0, "ms");
         }
+    }
+    if rows.len() > 2 {
+        let points: Vec<_> = rows.iter().map(|row| (row.calls as f64, row.cpu)).collect();
+        line("processor time off the line through all runs, farthest", plot::off_line(&points), 20.0, "%");
     }
     if let Some(slowest) = rows.iter().map(|row| row.ready).max() {
         line("cold start to ready, slowest", slowest.as_secs_f64() * 1_000.0, 300.0, "ms");
