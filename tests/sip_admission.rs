@@ -4,15 +4,11 @@
 mod sip_support;
 
 use parking_lot::Mutex;
-use sip_support::{Desk, bare, codes, flow, invite, requests, sdp, settings, tag_of, within};
+use sip_support::{Desk, answer, bare, codes, flow, invite, requests, settings, tag_of, within};
 use std::sync::Arc;
 use std::time::Duration;
 use voice_gateway::sip::message::{Message, Method};
 use voice_gateway::sip::{Input, LegCommand, LegEvent, RequiredHeader, Settings, Transport};
-
-fn answer() -> LegCommand {
-    LegCommand::Answer { sdp: sdp(), headers: Vec::new() }
-}
 
 fn reject(code: u16) -> LegCommand {
     LegCommand::Reject { code, reason: String::new(), headers: Vec::new() }

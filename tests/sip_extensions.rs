@@ -4,28 +4,18 @@
 
 mod sip_support;
 
-use sip_support::{Desk, Policy, SDP, Side, Sim, bare, codes, invite, requests, sdp, settings, tag_of, within};
+use sip_support::{
+    Desk, Policy, SDP, SDP_TYPE, Side, Sim, answer, bare, bye, codes, invite, requests, sdp, sdp_text, settings,
+    tag_of, within,
+};
 use std::time::Duration;
 use voice_gateway::sip::message::{Message, Method, Response};
 use voice_gateway::sip::{DialEvent, Input, LegCommand, LegEvent, Transport};
 
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 const RELIABLY: &str = "Require: 100rel\r\n";
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-fn answer() -> LegCommand {
-    LegCommand::Answer { sdp: sdp(), headers: Vec::new() }
-}
-
-fn bye() -> LegCommand {
-    LegCommand::Bye { headers: Vec::new() }
-}
-
-fn sdp_text() -> &'static str {
-    std::str::from_utf8(SDP).unwrap()
 }
 
 fn only(messages: &[Message]) -> Response {

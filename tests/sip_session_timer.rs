@@ -3,12 +3,11 @@
 
 mod sip_support;
 
-use sip_support::{Desk, SDP, Side, Sim, invite, requests, sdp, settings, tag_of, within};
+use sip_support::{Desk, SDP, SDP_TYPE, Side, Sim, invite, requests, sdp, sdp_text, settings, tag_of, within};
 use std::time::Duration;
 use voice_gateway::sip::message::{Message, Method, Request, Response};
 use voice_gateway::sip::{DialEvent, LegCommand, LegEvent, Settings, Transport};
 
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 const HOUR: u64 = 3600;
 
 fn seconds(seconds: u64) -> Duration {
@@ -255,10 +254,6 @@ fn a_peer_that_is_gone_is_noticed_by_both_whoever_refreshes() {
         sim.run(seconds(2000));
         assert!(sim.forgotten());
     }
-}
-
-fn sdp_text() -> &'static str {
-    std::str::from_utf8(SDP).unwrap()
 }
 
 /// Our tag, in a request of ours.
