@@ -31,12 +31,15 @@ async fn a_conversation_comes_back_as_it_was_said() {
     assert_eq!((live.ended_at, &live.end_reason, live.turns), (None, &None, None));
     let id = store.order_signal(&key, &transfer(&key)).await.unwrap();
     store.settle_signal(id, &SignalOutcome::Accepted, 2).await;
+    let figures = serde_json::json!({"media": {"round_trip_ms": 41.2}});
+    store.measure(&key, &figures).await;
     store.finish(&summary(&key)).await;
     opened.close().await;
 
     let reopened = Opened::at(&opened.path, MONTH).await;
     let seen = reopened.store.load(key.as_str()).await.unwrap().unwrap();
     let started = jiff::Timestamp::try_from(record.started_at).unwrap();
+    assert_eq!(seen.figures, Some(figures));
     assert_eq!(seen.started_at.as_microsecond(), started.as_microsecond());
     assert_eq!(seen.answered_at.unwrap().as_microsecond(), started.as_microsecond() + 250_000);
     assert!(seen.ended_at.unwrap() >= seen.started_at);

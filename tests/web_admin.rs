@@ -208,6 +208,7 @@ fn call(call_id: &str, end_reason: Option<EndReason>) -> CallView {
         end_reason,
         cause: None,
         turns: 3,
+        figures: None,
     }
 }
 

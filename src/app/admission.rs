@@ -140,6 +140,7 @@ impl Reception {
             answered: None,
             turns: 0,
             ended: None,
+            figures: None,
         };
         let (place, orders) = self.registry.enter(info);
         let facts = CallFacts { invite, session_key: key.clone() };

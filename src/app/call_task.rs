@@ -1,5 +1,6 @@
 //! One task per call: feeds `call::Call`, carries out what it asks, and owns its sockets and requests: dropping it ends them.
 
+use super::figures::{self, Turns};
 use super::measure;
 use super::registry::Place;
 use super::tenants::Tenant;
@@ -57,6 +58,7 @@ pub(super) async fn run(task: CallTask) {
         coding: Coding::Mulaw,
         signal: CancellationToken::new(),
         barged_in: None,
+        turns: Turns::default(),
         task,
     };
     running.run(receiver).await;
@@ -78,6 +80,8 @@ struct Running {
     /// Ends the retries of a signal when the call is over.
     signal: CancellationToken,
     barged_in: Option<Instant>,
+    /// What its turns took, for the call's record.
+    turns: Turns,
 }
 
 impl Running {
@@ -189,6 +193,7 @@ impl Running {
             Output::Signal(order) => self.signal(order),
             Output::Timed(times) => {
                 measure::turn(&times);
+                self.turns.note(times);
                 // Nobody listening is the rule.
                 let _ = self.task.turns.send(times);
             }
@@ -300,10 +305,12 @@ impl Running {
     async fn end(self, now: Now, summary: Summary) {
         self.signal.cancel();
         measure::ended(&summary);
-        // The media worker reports the session's figures itself; closing waits for its last packet and frees the port.
-        self.task.media.close().await;
+        // The media worker tells the metrics itself; closing waits for its last packet and frees the port.
+        let media = self.task.media.close().await;
+        let figures = figures::json(media.as_ref(), &self.turns);
+        self.task.store.measure(&self.task.key, &figures).await;
         self.task.store.finish(&summary).await;
-        self.task.place.ended(now, &summary);
+        self.task.place.ended(now, &summary, figures);
     }
 }
 

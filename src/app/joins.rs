@@ -154,6 +154,7 @@ fn view(info: CallInfo) -> CallView {
         end_reason,
         cause,
         turns: info.turns,
+        figures: info.figures,
     }
 }
 

@@ -14,12 +14,7 @@ pub(super) fn turn(times: &TurnTimes) {
     let stage = |stage: &'static str, took: Duration| {
         metrics::histogram!(metric::TURN_STAGE_SECONDS, "stage" => stage).record(took.as_secs_f64());
     };
-    if let Some(took) = times.speech_to_text {
-        stage("speech_to_text", took);
-    }
-    stage("assistant", times.assistant);
-    stage("text_to_speech", times.text_to_speech);
-    stage("gateway", times.gateway);
+    times.stages().for_each(|(name, took)| stage(name, took));
     stage("total", times.total);
 }
 

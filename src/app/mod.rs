@@ -4,6 +4,7 @@ mod admission;
 mod call_task;
 #[cfg(feature = "sandbox")]
 pub mod demonstration;
+mod figures;
 mod gateway;
 mod joins;
 pub mod ladder;

@@ -4,6 +4,7 @@ use crate::base::{CallId, Now};
 use crate::call::input::EndNow;
 use crate::call::output::{EndReason, Summary};
 use parking_lot::Mutex;
+use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,6 +33,8 @@ pub struct CallInfo {
     pub turns: u32,
     /// When and why it ended.
     pub ended: Option<(SystemTime, EndReason, String)>,
+    /// Of its media and its turns, once it has ended.
+    pub figures: Option<Value>,
 }
 
 /// Shared by the call tasks, the admin API and drain.
@@ -129,8 +132,11 @@ impl Place {
     }
 
     /// The call is over: it moves to the recent ones.
-    pub fn ended(self, now: Now, summary: &Summary) {
-        self.change(|info| info.ended = Some((now.wall, summary.end_reason, summary.cause.clone())));
+    pub fn ended(self, now: Now, summary: &Summary, figures: Value) {
+        self.change(|info| {
+            info.ended = Some((now.wall, summary.end_reason, summary.cause.clone()));
+            info.figures = Some(figures);
+        });
         let mut inner = self.registry.inner.lock();
         if let Some(live) = inner.live.remove(&self.id) {
             inner.recent.push_back(live.info);
@@ -168,6 +174,7 @@ const RECENT: usize = 200;
 mod tests {
     use super::*;
     use crate::base::{SessionKey, clock};
+    use serde_json::json;
     use std::time::Duration;
 
     fn info(call_id: &str) -> CallInfo {
@@ -182,6 +189,7 @@ mod tests {
             answered: None,
             turns: 0,
             ended: None,
+            figures: None,
         }
     }
 
@@ -205,12 +213,12 @@ mod tests {
             let (place, _orders) = registry.enter(info(&format!("call-{number}")));
             place.turn();
             assert_eq!(registry.active(), 1);
-            place.ended(clock::now(), &summary());
+            place.ended(clock::now(), &summary(), json!({"n": number}));
         }
         assert_eq!(registry.active(), 0);
         assert_eq!(registry.list().len(), RECENT);
         let found = registry.find("call-204").unwrap();
-        assert_eq!(found.turns, 1);
+        assert_eq!((found.turns, found.figures), (1, Some(json!({"n": 204}))));
         assert_eq!(found.ended.unwrap().1, EndReason::CallerHangup);
         assert!(registry.find("call-0").is_none(), "the oldest are forgotten");
     }

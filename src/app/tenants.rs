@@ -7,7 +7,8 @@ use crate::cxone::{self, Cxone};
 use crate::talk::TalkSettings;
 use crate::watson::{
     Assistant, AssistantSettings, Auth, ServiceSettings, SpeakPace, SpeechToText, SpeechToTextSettings, StreamPace,
-    TextToSpeech, TextToSpeechSettings, Tokens, Watson, text_to_speech as speaking,
+    TextToSpeech, TextToSpeechSettings, Tokens, Watson, speech_to_text::end_of_phrase_silence,
+    text_to_speech as speaking,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::HashMap;
@@ -214,6 +215,7 @@ fn call(config: &Config, sections: TenantConfig<'_>) -> Result<CallSettings, Wro
             barge_in: dialog.barge_in,
             // One turn is asked at most twice; above that only a lost answer is left to explain the wait.
             turn_limit: defaults.turn_limit.max(sections.assistant.timeout * 2 + TURN_SLACK),
+            end_of_phrase_silence: end_of_phrase_silence(&sections.speech_to_text.recognize),
             log_transcripts: config.log.transcripts,
         },
         failure_message: dialog.failure_message.clone(),

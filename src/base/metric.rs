@@ -22,6 +22,14 @@ pub const RTP_LOST_TOTAL: &str = "voice_gateway_rtp_lost_total";
 pub const RTP_LATE_SECONDS: &str = "voice_gateway_rtp_late_seconds";
 /// Histogram, seconds: interarrival jitter (RFC 3550 section 6.4.1) at the end of a call.
 pub const RTP_JITTER_SECONDS: &str = "voice_gateway_rtp_jitter_seconds";
+/// Counter: RTP packets of ours that peers say they missed (RTCP).
+pub const RTP_REPORTED_LOST_TOTAL: &str = "voice_gateway_rtp_reported_lost_total";
+/// Histogram, seconds: interarrival jitter of our RTP as the peer reports it last (RTCP).
+pub const RTP_REPORTED_JITTER_SECONDS: &str = "voice_gateway_rtp_reported_jitter_seconds";
+/// Histogram, seconds: the last round trip that a call measured (RTCP).
+pub const RTP_ROUND_TRIP_SECONDS: &str = "voice_gateway_rtp_round_trip_seconds";
+/// Histogram `{direction}`: mean opinion score of a call, 1 to 4.5, estimated by the E-model (ITU-T G.107).
+pub const MOS: &str = "voice_gateway_mos";
 /// Counter `{reason}`: datagrams of RTP and RTCP not used (stranger, not_rtp, not_rtcp, payload_type, late, duplicate, flood, forged, replayed).
 pub const RTP_DROPPED_TOTAL: &str = "voice_gateway_rtp_dropped_total";
 /// Counter `{outcome}`: recordings (complete, failed, expired).

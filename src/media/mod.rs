@@ -11,6 +11,7 @@ pub mod jitter_buffer;
 pub mod keypad;
 pub mod latch;
 pub mod prompts;
+pub mod quality;
 pub mod reception;
 mod ring;
 pub mod rtcp;

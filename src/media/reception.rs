@@ -3,11 +3,14 @@
 use super::extended::ExtendedSequence;
 use super::jitter_buffer::Playout;
 use super::rtcp::{Reports, Theirs};
+use super::sdp::Codec;
 use std::time::Duration;
 
 /// Figures of a session, up to now or at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
+    /// The codec agreed last; none where nothing was.
+    pub codec: Option<Codec>,
     /// RTP packets taken from the peer: audio and telephone-event.
     pub packets_in: u64,
     /// RTP packets sent.
@@ -20,6 +23,8 @@ pub struct Statistics {
     pub dropped: Dropped,
     /// What the jitter buffer had to do.
     pub playout: Playout,
+    /// How long it holds what comes.
+    pub depth: Duration,
     /// Slots of the sender's grid left out because it was woken too late.
     pub skipped: u64,
     /// What RTCP counted and learnt.

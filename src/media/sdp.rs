@@ -43,6 +43,14 @@ impl Codec {
         }
     }
 
+    /// Steps of its RTP clock in a second.
+    #[must_use]
+    pub const fn clock(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma => 8000,
+        }
+    }
+
     /// The law its bytes are coded by.
     #[must_use]
     pub const fn law(self) -> Law {

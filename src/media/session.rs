@@ -168,7 +168,8 @@ impl Session {
     pub fn statistics(&self) -> Statistics {
         let (reception, playout) = (&self.source.reception, self.source.buffer.counts());
         let reports = self.control.as_ref().map(|control| control.reports()).unwrap_or_default();
-        Statistics { lost: reception.lost(), jitter: reception.jitter(), playout, reports, ..self.counts }
+        let (codec, depth) = (self.agreed.as_ref().map(|agreed| agreed.media.codec), self.source.buffer.depth());
+        Statistics { codec, lost: reception.lost(), jitter: reception.jitter(), playout, depth, reports, ..self.counts }
     }
 
     fn agree(&mut self, now: Instant, media: Negotiated) {

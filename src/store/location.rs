@@ -158,11 +158,10 @@ fn migrations() -> Migrator {
     let step = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![step(
-        1,
-        "history and ledger",
-        include_str!("migrations/0001_history_and_ledger.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        step(1, "history and ledger", include_str!("migrations/0001_history_and_ledger.sql")),
+        step(2, "figures", include_str!("migrations/0002_figures.sql")),
+    ])
 }
 
 /// Shorter than `PATIENCE`, so that who waits for a locked file is told that it is locked.

@@ -109,6 +109,14 @@ impl Store {
         }
     }
 
+    /// Adds the figures of a call that is about to end to its record. They are lost and counted as a line is: no call waits for them.
+    pub async fn measure(&self, key: &SessionKey, figures: &serde_json::Value) {
+        let measure = Write::Measure { key: KeyHash::of(key.as_str()), figures: figures.to_string() };
+        if self.inner.writes.try_send(measure).is_err() {
+            lost();
+        }
+    }
+
     /// Ends a call's history now. Waits, at most `PATIENCE`, when the queue is full and the disk merely slow. Of a call that never began it keeps nothing.
     pub async fn finish(&self, summary: &Summary) {
         let key = KeyHash::of(summary.session_key.as_str());

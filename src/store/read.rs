@@ -35,6 +35,7 @@ pub(super) async fn conversation(
         end_reason: call.end_reason,
         cause: call.cause,
         turns: call.turns.and_then(|turns| turns.try_into().ok()),
+        figures: call.figures.and_then(|figures| serde_json::from_str(&figures).ok()),
         signals: signals.into_iter().map(SignalRow::seen).collect(),
         entries: entries.into_iter().map(EntryRow::line).collect(),
     }))
@@ -73,6 +74,7 @@ row! {
         end_reason: Option<String>,
         cause: Option<String>,
         turns: Option<i64>,
+        figures: Option<String>,
     }
 }
 
@@ -145,7 +147,7 @@ fn custom_data(text: &str) -> BTreeMap<String, String> {
 }
 
 const CALL: &str = "SELECT id, call_id, contact_id, caller_number, called_number, tenant, started_at, answered_at, \
-     ended_at, end_reason, cause, turns FROM calls WHERE key_hash = $1 AND ages_from >= $2";
+     ended_at, end_reason, cause, turns, figures FROM calls WHERE key_hash = $1 AND ages_from >= $2";
 const SIGNALS: &str = "SELECT purpose, state, ordered_at, settled_at, custom_data, detail FROM signals \
      WHERE call = $1 ORDER BY ordered_at, id";
 /// The bound is far beyond any call; it keeps one row set from filling the memory.

@@ -53,6 +53,8 @@ pub struct Conversation {
     pub cause: Option<String>,
     /// Assistant turns.
     pub turns: Option<u32>,
+    /// Of its media and its turns; known at the end of the call.
+    pub figures: Option<serde_json::Value>,
     /// Signals to CXone, in order.
     pub signals: Vec<SignalSeen>,
     /// The transcript, in order.

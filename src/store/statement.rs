@@ -23,6 +23,7 @@ pub(super) async fn apply(write: &Write, connection: &mut SqliteConnection) -> s
         Write::Append { key, entry } => {
             sqlx::query(APPEND).bind(key.bytes()).bind(micros(entry.at)).bind(entry.who.as_str()).bind(&entry.text)
         }
+        Write::Measure { key, figures } => sqlx::query(MEASURE).bind(key.bytes()).bind(figures),
         Write::Finish { key, summary, ended_at } => sqlx::query(FINISH)
             .bind(key.bytes())
             .bind(micros(*ended_at))
@@ -82,6 +83,7 @@ const BEGIN: &str = "INSERT INTO calls (key_hash, call_id, contact_id, caller_nu
 const APPEND: &str = "INSERT INTO entries (call, seq, at, who, text) \
      SELECT id, COALESCE((SELECT MAX(seq) FROM entries WHERE call = calls.id), 0) + 1, $2, $3, $4 \
      FROM calls WHERE key_hash = $1";
+const MEASURE: &str = "UPDATE calls SET figures = $2 WHERE key_hash = $1";
 const FINISH: &str = "UPDATE calls SET ended_at = $2, ages_from = $2, answered_at = started_at + $3, end_reason = $4, \
      cause = $5, turns = $6 WHERE key_hash = $1";
 const KNOWN: &str = "SELECT id FROM calls WHERE key_hash = $1";

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) enum Write {
     Begin { key: KeyHash, record: CallRecord },
     Append { key: KeyHash, entry: Entry },
+    Measure { key: KeyHash, figures: String },
     Finish { key: KeyHash, summary: Summary, ended_at: SystemTime },
     Commit { key: KeyHash, done: Done<()> },
     Order { id: SignalId, key: KeyHash, order: SignalOrder, ordered_at: SystemTime, done: Done<()> },

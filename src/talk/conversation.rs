@@ -362,8 +362,9 @@ impl Talk {
             tracing::info!(words = %words, "prompt");
         }
         self.record(now, who, words, out);
+        let silence = self.settings.end_of_phrase_silence;
         if let Some(times) =
-            self.timing.take_if(|timing| timing.is_of(play)).and_then(|timing| timing.done(at, last_voiced))
+            self.timing.take_if(|timing| timing.is_of(play)).and_then(|timing| timing.done(at, last_voiced, silence))
         {
             out.push(Act::Timed(times));
         }

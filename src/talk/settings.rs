@@ -20,6 +20,8 @@ pub struct TalkSettings {
     /// above twice the assistant client's timeout (one retry). Default 30 s; stretched to twice the assistant's own
     /// `turn_settings.timeout_count` and 5 s where that is more.
     pub turn_limit: Duration,
+    /// Silence that the recogniser waits for before it takes a phrase for ended: the end-pointing of a turn's latency. Default 0.8 s.
+    pub end_of_phrase_silence: Duration,
     /// Lets what is said into the log. Default false.
     pub log_transcripts: bool,
 }
@@ -32,6 +34,7 @@ impl Default for TalkSettings {
             confidence_threshold: 0.0,
             barge_in: true,
             turn_limit: Duration::from_secs(30),
+            end_of_phrase_silence: Duration::from_millis(800),
             log_transcripts: false,
         }
     }

@@ -39,23 +39,29 @@ impl Timing {
         self.ordered.is_some_and(|(first, _)| first == play)
     }
 
-    /// The stages, once the first packet left at `sent`. What the reply waited for an ACK or on hold is nobody's share. Voice after
-    /// the final result is not the voice that caused the turn.
-    pub(super) fn done(&self, sent: Instant, last_voiced: Option<Instant>) -> Option<TurnTimes> {
+    /// The stages, once the first packet left at `sent`. Voice after the final result is not the voice that caused the turn.
+    /// `silence` is what the recogniser waits for before it takes a phrase for ended.
+    pub(super) fn done(&self, sent: Instant, last_voiced: Option<Instant>, silence: Duration) -> Option<TurnTimes> {
         let (_, ordered) = self.ordered?;
-        let audio = self.audio.unwrap_or(sent);
+        let audio = self.audio.unwrap_or(sent).min(sent);
         let voiced = last_voiced.filter(|voiced| self.cause == TurnCause::SpeechToText && *voiced <= self.caused);
+        let heard = voiced.map(|voiced| self.caused.saturating_duration_since(voiced));
+        // Some finals come sooner, for the voice that ended the phrase was not what the recogniser took for speech.
+        let end_pointing = heard.map(|heard| heard.min(silence));
+        let whole = sent.saturating_duration_since(self.caused);
+        let assistant = self.assistant.min(self.replied.saturating_duration_since(self.caused));
         let text_to_speech = audio.saturating_duration_since(ordered);
         let waited = ordered.saturating_duration_since(self.replied);
-        let whole = sent.saturating_duration_since(self.caused);
         Some(TurnTimes {
             turn: self.turn,
             cause: self.cause,
-            speech_to_text: voiced.map(|voiced| self.caused.saturating_duration_since(voiced)),
-            assistant: self.assistant,
+            end_pointing,
+            speech_to_text: heard.map(|heard| heard.saturating_sub(silence)),
+            assistant,
+            waited,
             text_to_speech,
-            gateway: whole.saturating_sub(self.assistant).saturating_sub(text_to_speech).saturating_sub(waited),
-            total: sent.saturating_duration_since(voiced.unwrap_or(self.caused)),
+            gateway: whole.saturating_sub(assistant + waited + text_to_speech),
+            total: whole + heard.unwrap_or_default(),
         })
     }
 }
@@ -64,23 +70,66 @@ impl Timing {
 mod tests {
     use super::*;
 
+    const SILENCE: Duration = Duration::from_millis(500);
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    fn timing(start: Instant) -> Timing {
+        let caused = at(start, 1000);
+        Timing::new(TurnId(2), TurnCause::SpeechToText, caused, at(start, 1305), Duration::from_millis(300))
+    }
+
+    fn sum(times: &TurnTimes) -> Duration {
+        times.stages().map(|(_, took)| took).sum()
+    }
+
     #[test]
     fn the_gateways_share_is_what_the_services_did_not_take() {
         let start = crate::base::clock::now().at;
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut timing =
-            Timing::new(TurnId(2), TurnCause::SpeechToText, at(1000), at(1305), Duration::from_millis(300));
-        timing.ordered(PlayId(7), at(1306));
-        timing.ordered(PlayId(8), at(1307));
-        timing.audio(PlayId(8), at(1350));
-        timing.audio(PlayId(7), at(1406));
+        let mut timing = timing(start);
+        timing.ordered(PlayId(7), at(start, 1306));
+        timing.ordered(PlayId(8), at(start, 1307));
+        timing.audio(PlayId(8), at(start, 1350));
+        timing.audio(PlayId(7), at(start, 1406));
         assert!(timing.is_of(PlayId(7)) && !timing.is_of(PlayId(8)));
-        let times = timing.done(at(1420), Some(at(200))).unwrap();
-        assert_eq!(times.speech_to_text, Some(Duration::from_millis(800)));
-        assert_eq!(times.text_to_speech, Duration::from_millis(100));
-        assert_eq!(times.gateway, Duration::from_millis(420 - 300 - 100 - 1));
-        assert_eq!(times.total, Duration::from_millis(1220));
-        let noise = timing.done(at(1420), Some(at(1100))).unwrap();
+        let times = timing.done(at(start, 1420), Some(at(start, 200)), SILENCE).unwrap();
+        let took: Vec<_> = times.stages().map(|(stage, took)| (stage, took.as_millis())).collect();
+        let wanted = [
+            ("end_pointing", 500),
+            ("speech_to_text", 300),
+            ("assistant", 300),
+            ("waiting", 1),
+            ("text_to_speech", 100),
+            ("gateway", 19),
+        ];
+        assert_eq!(took, wanted);
+        assert_eq!((times.total, sum(&times)), (Duration::from_millis(1220), times.total));
+        let noise = timing.done(at(start, 1420), Some(at(start, 1100)), SILENCE).unwrap();
         assert_eq!((noise.speech_to_text, noise.total), (None, Duration::from_millis(420)));
+        assert_eq!(sum(&noise), noise.total);
+    }
+
+    #[test]
+    fn stages_add_up_to_the_whole_whatever_comes_in_whichever_order() {
+        let start = crate::base::clock::now().at;
+        for ordered in [1305, 1310, 1900] {
+            for audio in [None, Some(1000), Some(1350), Some(2500)] {
+                for (sent, voiced) in [(1420, 200), (1420, 990), (2000, 700), (2000, 1500)] {
+                    let mut timing = timing(start);
+                    timing.ordered(PlayId(7), at(start, ordered));
+                    if let Some(audio) = audio {
+                        timing.audio(PlayId(7), at(start, audio));
+                    }
+                    let sent = sent.max(ordered);
+                    for took in [0, 300, 5000] {
+                        timing.assistant = Duration::from_millis(took);
+                        let times = timing.done(at(start, sent), Some(at(start, voiced)), SILENCE).unwrap();
+                        assert_eq!(sum(&times), times.total, "{ordered} {audio:?} {sent} {voiced} {took}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -137,23 +137,43 @@ impl Who {
     }
 }
 
-/// Stages of one turn. `gateway` is `total of the gateway's own part`: last final result in to first packet out, less the services' own time.
+/// Stages of one turn. Those that it had add up to `total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnTimes {
     /// Which turn.
     pub turn: TurnId,
     /// What caused it.
     pub cause: TurnCause,
-    /// Last voiced packet in to final result; none for turns without speech.
+    /// The silence that the recogniser was told to wait for after the last voiced packet; none for turns without speech.
+    pub end_pointing: Option<Duration>,
+    /// The rest of the time from the last voiced packet in to the final result, the way there and back included.
     pub speech_to_text: Option<Duration>,
     /// The service's own time.
     pub assistant: Duration,
+    /// What the reply waited for an ACK or on hold: nobody's share.
+    pub waited: Duration,
     /// Speak ordered to first audio from the service.
     pub text_to_speech: Duration,
     /// The gateway's own share.
     pub gateway: Duration,
     /// Last voiced packet in (or the cause of the turn) to first packet out.
     pub total: Duration,
+}
+
+impl TurnTimes {
+    /// The stages that the turn had, as labels with what they took; they add up to `total`.
+    pub fn stages(&self) -> impl Iterator<Item = (&'static str, Duration)> + use<> {
+        [
+            ("end_pointing", self.end_pointing),
+            ("speech_to_text", self.speech_to_text),
+            ("assistant", Some(self.assistant)),
+            ("waiting", Some(self.waited).filter(|waited| !waited.is_zero())),
+            ("text_to_speech", Some(self.text_to_speech)),
+            ("gateway", Some(self.gateway)),
+        ]
+        .into_iter()
+        .filter_map(|(stage, took)| Some((stage, took?)))
+    }
 }
 
 impl fmt::Debug for SpeechEvent {

@@ -69,6 +69,8 @@ pub struct CallView {
     pub cause: Option<String>,
     /// Turns with the assistant so far.
     pub turns: u32,
+    /// Of its media and its turns, once it has ended.
+    pub figures: Option<Value>,
 }
 
 /// The SIP messages of one Call-ID, without secrets and, by default, without numbers.
@@ -99,6 +101,7 @@ impl CallView {
             "end_reason": self.end_reason.map(EndReason::as_str),
             "cause": self.cause,
             "turns": self.turns,
+            "figures": self.figures,
         })
     }
 }

@@ -25,6 +25,9 @@ pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
         (metric::BARGE_IN_SECONDS, &SHORT),
         (metric::RTP_LATE_SECONDS, &SHORT),
         (metric::RTP_JITTER_SECONDS, &SHORT),
+        (metric::RTP_REPORTED_JITTER_SECONDS, &SHORT),
+        (metric::RTP_ROUND_TRIP_SECONDS, &SERVICE),
+        (metric::MOS, &SCORES),
     ] {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
     }
@@ -62,7 +65,15 @@ fn describe() {
     describe_counter!(metric::RTP_LOST_TOTAL, "RTP packets that never came");
     describe_histogram!(metric::RTP_LATE_SECONDS, Unit::Seconds, "Send lateness against the 20 ms grid");
     describe_histogram!(metric::RTP_JITTER_SECONDS, Unit::Seconds, "Interarrival jitter at the end of a call");
-    describe_counter!(metric::RTP_DROPPED_TOTAL, "RTP datagrams not used, by reason");
+    describe_counter!(metric::RTP_REPORTED_LOST_TOTAL, "RTP packets of ours that peers missed, by their reports");
+    describe_histogram!(
+        metric::RTP_REPORTED_JITTER_SECONDS,
+        Unit::Seconds,
+        "Interarrival jitter of our RTP at the peer, by its last report"
+    );
+    describe_histogram!(metric::RTP_ROUND_TRIP_SECONDS, Unit::Seconds, "The last round trip that a call measured");
+    describe_histogram!(metric::MOS, "Mean opinion score of a call by direction, estimated by the E-model");
+    describe_counter!(metric::RTP_DROPPED_TOTAL, "RTP and RTCP datagrams not used, by reason");
     describe_counter!(metric::SIGNALS_TOTAL, "Signals to CXone by purpose and outcome");
     describe_histogram!(metric::SIGNAL_SECONDS, Unit::Seconds, "A signal from order to outcome");
     describe_gauge!(metric::SIGNALS_PENDING, "Signals ordered and not settled");
@@ -81,7 +92,12 @@ fn zeros() {
     {
         counter!(metric::CALLS_TOTAL, "end_reason" => reason.as_str()).absolute(0);
     }
-    for name in [metric::RTP_LOST_TOTAL, metric::STT_RECONNECTS_TOTAL, metric::SIP_PARSE_ERRORS_TOTAL] {
+    for name in [
+        metric::RTP_LOST_TOTAL,
+        metric::RTP_REPORTED_LOST_TOTAL,
+        metric::STT_RECONNECTS_TOTAL,
+        metric::SIP_PARSE_ERRORS_TOTAL,
+    ] {
         counter!(name).absolute(0);
     }
 }
@@ -89,6 +105,8 @@ fn zeros() {
 /// Waits for services and people.
 const SERVICE: [f64; 17] =
     [0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 0.8, 1.2, 2.0, 4.0, 8.0, 16.0];
+/// Opinions: G.107's classes of speech quality lie between 2.58, 3.10, 3.60, 4.03 and 4.34.
+const SCORES: [f64; 10] = [1.5, 2.0, 2.58, 3.1, 3.35, 3.6, 3.8, 4.03, 4.2, 4.34];
 /// Packet timing.
 const SHORT: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.2, 0.5];
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -135,14 +135,8 @@ const BAR: u32 = 12;
 const LOUD: u32 = 33_800_000;
 
 fn stages(times: &TurnTimes) -> String {
-    let heard = times.speech_to_text.map(|took| format!("speech to text {}, ", length(took))).unwrap_or_default();
-    format!(
-        "{heard}assistant {}, text to speech {}, gateway {}, total {}",
-        length(times.assistant),
-        length(times.text_to_speech),
-        length(times.gateway),
-        length(times.total)
-    )
+    let stages = times.stages().chain([("total", times.total)]);
+    stages.map(|(stage, took)| format!("{} {}", stage.replace('_', " "), length(took))).collect::<Vec<_>>().join(", ")
 }
 
 fn length(time: Duration) -> String {

@@ -9,6 +9,7 @@ use super::lateness::Lateness;
 use super::recording::Tap;
 use crate::base::{Now, PlayId, clock, metric};
 use crate::call::MediaEvent;
+use crate::media::quality::Quality;
 use crate::media::rtp::Numbering;
 use crate::media::{Control, Event, Input, Negotiated, Output, Session, Settings, Socket, Statistics};
 use crate::net::ports::ReservedPort;
@@ -404,6 +405,20 @@ fn record(statistics: &Statistics) {
     }
     if statistics.packets_in > 0 {
         metrics::histogram!(metric::RTP_JITTER_SECONDS).record(statistics.jitter.as_secs_f64());
+    }
+    if let Some(round_trip) = statistics.reports.round_trip {
+        metrics::histogram!(metric::RTP_ROUND_TRIP_SECONDS).record(round_trip.as_secs_f64());
+    }
+    let Some(codec) = statistics.codec else { return };
+    if let Some(heard) = statistics.reports.heard {
+        counter!(metric::RTP_REPORTED_LOST_TOTAL).increment(heard.lost);
+        metrics::histogram!(metric::RTP_REPORTED_JITTER_SECONDS).record(heard.jitter_in(codec).as_secs_f64());
+    }
+    let quality = Quality::of(codec, statistics);
+    for (direction, mos) in [("in", quality.incoming), ("out", quality.outgoing)] {
+        if let Some(mos) = mos {
+            metrics::histogram!(metric::MOS, "direction" => direction).record(mos);
+        }
     }
 }
 

@@ -7,6 +7,8 @@ mod replay;
 mod stream;
 pub mod wire;
 
+pub use stream::end_of_phrase_silence;
+
 use super::Coding;
 use super::iam::{Token, Tokens};
 use super::settings::ServiceSettings;

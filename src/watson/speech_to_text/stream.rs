@@ -330,9 +330,15 @@ async fn farewell(line: &mut Line) {
 
 /// How much audio before the last byte sent stays for a replay when a final comes: less than the silence that ended the phrase.
 fn overlap(recognize: &serde_json::Map<String, serde_json::Value>) -> Duration {
+    end_of_phrase_silence(recognize).saturating_sub(OVERLAP_MARGIN).min(LONGEST_OVERLAP)
+}
+
+/// Silence after which the service takes a phrase for ended: 0.8 s where the parameters say nothing.
+#[must_use]
+pub fn end_of_phrase_silence(recognize: &serde_json::Map<String, serde_json::Value>) -> Duration {
     let stated = recognize.get("end_of_phrase_silence_time").and_then(serde_json::Value::as_f64);
-    let silence = stated.filter(|seconds| *seconds > 0.0).unwrap_or(DEFAULT_PHRASE_SILENCE);
-    Duration::from_secs_f64((silence - OVERLAP_MARGIN).clamp(0.0, LONGEST_OVERLAP))
+    let silence = stated.filter(|seconds| *seconds > 0.0).map(|seconds| seconds.min(LONGEST_PHRASE_SILENCE));
+    Duration::from_secs_f64(silence.unwrap_or(DEFAULT_PHRASE_SILENCE))
 }
 
 const GARBAGE_LIMIT: u32 = 3;
@@ -340,8 +346,10 @@ const REFUSAL_LIMIT: u32 = 2;
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 /// `end_of_phrase_silence_time` where nothing is set.
 const DEFAULT_PHRASE_SILENCE: f64 = 0.8;
-const OVERLAP_MARGIN: f64 = 0.2;
-const LONGEST_OVERLAP: f64 = 1.0;
+/// The longest that it may be set to, in seconds.
+const LONGEST_PHRASE_SILENCE: f64 = 120.0;
+const OVERLAP_MARGIN: Duration = Duration::from_millis(200);
+const LONGEST_OVERLAP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
