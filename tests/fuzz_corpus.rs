@@ -26,6 +26,11 @@ fn every_input_of_every_corpus_is_survived() {
         ("digest", targets::digest),
         ("stream_framing", targets::stream_framing),
         ("endpoint", targets::endpoint),
+        ("media_session", targets::media::session),
+        ("rtcp", targets::media::rtcp),
+        ("telephone_event", targets::media::telephone_event),
+        ("srtp_open", targets::media::srtp_open),
+        ("sdp_answer", targets::media::sdp_answer),
     ] {
         assert!(replay(name, target) >= 5, "{name}: the corpus is missing");
     }

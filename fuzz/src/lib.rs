@@ -7,6 +7,8 @@
     reason = "a fuzz target ends by panicking"
 )]
 
+pub mod media;
+
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use voice_gateway::base::Now;

@@ -15,7 +15,7 @@ use tokio::process::Child;
 use voice_gateway::audio::Law;
 
 /// A capture of loopback under way: the gateway's SIP and RTP ports.
-struct Capture {
+pub(super) struct Capture {
     child: Child,
     dir: TempDir,
     sip: u16,
@@ -24,7 +24,7 @@ struct Capture {
 
 impl Capture {
     /// Of SIP on this port and RTP on these; `None`, and said, where it may not be.
-    async fn of(sip: u16, rtp: (u16, u16)) -> Option<Self> {
+    pub(super) async fn of(sip: u16, rtp: (u16, u16)) -> Option<Self> {
         let mut id = program("id");
         id.arg("-u");
         if output(id).await.stdout.trim_ascii() != b"0" {
@@ -45,7 +45,7 @@ impl Capture {
     }
 
     /// No more packets.
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         let pid = self.child.id().unwrap().to_string();
         let mut kill = program("kill");
         kill.args(["-INT", &pid]);
@@ -60,9 +60,9 @@ impl Capture {
     async fn tshark(&self, arguments: &[&str]) -> String {
         let mut command = program("tshark");
         command.arg("-r").arg(self.path()).args(["-d", &format!("udp.port=={},sip", self.sip)]).args(arguments);
-        // RTP has the even ports. A description that cannot be read does not say so.
+        // RTP has the even ports, RTCP the odd ones. A description that cannot be read does not say so.
         for port in (self.rtp.0..self.rtp.1).step_by(2) {
-            command.args(["-d", &format!("udp.port=={port},rtp")]);
+            command.args(["-d", &format!("udp.port=={port},rtp"), "-d", &format!("udp.port=={},rtcp", port + 1)]);
         }
         let output = output(command).await;
         assert!(output.status.success(), "{}", text(&output));
@@ -70,7 +70,7 @@ impl Capture {
     }
 
     /// The fields, tab-separated, of each packet that the gateway sent and that is as wanted.
-    async fn sent(&self, wanted: &str, fields: &[&str]) -> Vec<String> {
+    pub(super) async fn sent(&self, wanted: &str, fields: &[&str]) -> Vec<String> {
         let ours = format!("udp.srcport=={} || (udp.srcport>={} && udp.srcport<={})", self.sip, self.rtp.0, self.rtp.1);
         let filter = format!("({ours}) && ({wanted})");
         let mut arguments = vec!["-Y", &filter, "-T", "fields"];

@@ -36,4 +36,5 @@ mod extensions;
 mod phones;
 mod proxy;
 mod referred;
+mod reports;
 mod scanners;

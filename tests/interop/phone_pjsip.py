@@ -1,6 +1,6 @@
 """A phone made of PJSIP, for tests/interop: orders on standard input, what happens as JSON lines on standard output.
 
-Orders: call URI | say | press KEYS | info KEYS | hold | resume | codec NAME | bye | quit.
+Orders: call URI | say | press KEYS | info KEYS | hold | resume | codec NAME | figures | bye | quit.
 """
 
 import argparse
@@ -91,6 +91,10 @@ class Call(pj.Call):
         elif name == "codec":
             prefer(rest)
             self.reinvite(param)
+        elif name == "figures":
+            rtcp = self.getStreamStat(0).rtcp
+            told("figures", reports=rtcp.txStat.updateCount, round_trips=rtcp.rttUsec.n, round_trip_us=rtcp.rttUsec.mean,
+                 lost=rtcp.txStat.loss, jitter_us=rtcp.txStat.jitterUsec.max, received=rtcp.rxStat.pkt)
         elif name == "bye":
             (self.referred or self).hangup(pj.CallOpParam())
         else:
@@ -112,6 +116,7 @@ def main():
     options.add_argument("--codecs", default="PCMU,PCMA")
     options.add_argument("--srtp", choices=POLICY, default="off")
     options.add_argument("--suite", help="the only one of SRTP that it has")
+    options.add_argument("--rtcp-mux", action="store_true", help="RTCP by the port of RTP")
     options.add_argument("--user", default="phone")
     options.add_argument("--password", default="")
     options.add_argument("--ca")
@@ -153,6 +158,7 @@ def main():
     settings.mediaConfig.transportConfig.port, settings.mediaConfig.transportConfig.portRange = 23_000, 9_000
     settings.mediaConfig.srtpUse = POLICY[given.srtp]
     settings.mediaConfig.srtpSecureSignaling = 0
+    settings.mediaConfig.rtcpMuxEnabled = given.rtcp_mux
     if given.suite:
         only = pj.SrtpCrypto()
         only.name = given.suite
