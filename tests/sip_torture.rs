@@ -1,17 +1,19 @@
-//! RFC 4475's messages through the real UDP socket, each judged by the verdict written beside it. The messages are read in
+//! RFC 4475's messages through the real sockets, each judged by the verdict written beside it. The messages are read in
 //! place: from the directory that `VOICE_GATEWAY_TORTURE` names, else `../shared/torture`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod sip_support;
 
+use sip_support::station::{Station, read_until};
 use sip_support::{bare, sdp, settings};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::UdpSocket;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use voice_gateway::net::sip::bind;
-use voice_gateway::sip::LegCommand;
+use voice_gateway::net::sip::{Limits, SocketOptions, bind};
+use voice_gateway::sip::{LegCommand, Transport};
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
 fn torture() -> Option<PathBuf> {
@@ -59,11 +61,24 @@ fn code(answer: &str) -> u64 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
+fn expected(directory: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap()
+}
+
+/// Whether these final answers are what the verdict allows.
+fn agrees(verdict: &serde_json::Value, finals: &[u64]) -> bool {
+    let codes = verdict["codes"].as_array().unwrap();
+    match (verdict["verdict"].as_str().unwrap(), finals) {
+        ("ignore", finals) => finals.is_empty(),
+        (_, [only]) => codes.contains(&(*only).into()),
+        (_, _) => false,
+    }
+}
+
 #[tokio::test]
 async fn every_message_gets_its_verdict() {
     let Some(directory) = torture() else { return };
-    let expected: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
+    let expected = expected(&directory);
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let bound = bind(&["udp:127.0.0.1:0".parse().unwrap()]).await.unwrap();
     let gateway = bound.local_addresses()[0].1;
@@ -87,14 +102,7 @@ async fn every_message_gets_its_verdict() {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let heard = answers(&peer, gateway, &message, turn).await;
         let finals: Vec<u64> = heard.iter().map(|answer| code(answer)).filter(|code| *code >= 200).collect();
-        let codes: Vec<u64> =
-            verdict["codes"].as_array().unwrap().iter().filter_map(serde_json::Value::as_u64).collect();
-        let right = match (verdict["verdict"].as_str().unwrap(), finals.as_slice()) {
-            ("ignore", finals) => finals.is_empty() && heard.is_empty(),
-            (_, [only]) => codes.contains(only),
-            (_, _) => false,
-        };
-        if !right {
+        if !agrees(verdict, &finals) || verdict["verdict"] == "ignore" && !heard.is_empty() {
             wrong.push(format!("{name}: {finals:?} where {verdict}"));
         }
         if name == "bext01" {
@@ -121,4 +129,55 @@ async fn every_message_gets_its_verdict() {
     stop.cancel();
     tracker.close();
     tracker.wait().await;
+}
+
+/// By TCP, a connection each. What cannot be cut out of a stream ends it.
+#[tokio::test]
+async fn by_tcp_every_message_gets_its_verdict_or_ends_its_stream() {
+    let Some(directory) = torture() else { return };
+    let limits = Limits { first: Duration::from_secs(2), partial: Duration::from_secs(2), ..Limits::default() };
+    let options = SocketOptions { limits, ..SocketOptions::default() };
+    let mut gateway = Station::start(&["tcp:127.0.0.1:0"], options).await;
+    let mut calls = std::mem::replace(&mut gateway.calls, tokio::sync::mpsc::channel(1).1);
+    let app = TaskTracker::new();
+    app.spawn(async move {
+        while let Some(call) = calls.recv().await {
+            call.leg.command(LegCommand::Reject { code: 480, reason: String::new(), headers: Vec::new() }).await;
+        }
+    });
+    let mut wrong = Vec::new();
+    let expected = expected(&directory);
+    // Of dblreq the INVITE would be called back at the address in its Via: its connection is over behind it.
+    let verdicts = expected["rfc4475"].as_object().unwrap().iter().filter(|(name, _)| *name != "dblreq");
+    for (turn, (name, verdict)) in verdicts.enumerate() {
+        let message = std::fs::read(directory.join("rfc4475").join(format!("{name}.dat"))).unwrap();
+        let mut peer = TcpStream::connect(gateway.at(Transport::Tcp)).await.unwrap();
+        // A mark behind it, whose answer shows that the stream goes on.
+        let mark = bare("OPTIONS", &format!("mark-{turn}"), &format!("z9hG4bKm{turn}"), 1, "").replace("UDP", "TCP");
+        peer.write_all(&[&message[..], mark.as_bytes()].concat()).await.unwrap();
+        let mut heard = read_until(&mut peer, &format!("Call-ID: mark-{turn}\r\n")).await;
+        let goes_on = heard.contains("Call-ID: mark-");
+        if heard.contains("SIP/2.0 100 ") && !heard.contains("SIP/2.0 480 ") {
+            heard += &read_until(&mut peer, "SIP/2.0 480 ").await;
+        }
+        let mut finals: Vec<u64> = heard.lines().filter(|line| line.starts_with("SIP/2.0 ")).map(code).collect();
+        finals.retain(|code| *code >= 200);
+        if goes_on {
+            let own = finals.iter().position(|code| *code == 200).expect("the mark is answered");
+            finals.remove(own);
+        }
+        let right = match name.as_str() {
+            // Its body never comes.
+            "clerr" => heard.is_empty(),
+            "inv2543" | "mcl01" | "ncl" => finals == [400] && !goes_on,
+            _ => agrees(verdict, &finals) && goes_on,
+        };
+        if !right {
+            wrong.push(format!("{name}: {finals:?} where {verdict}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    gateway.stop().await;
+    app.close();
+    app.wait().await;
 }
