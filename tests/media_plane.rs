@@ -387,30 +387,20 @@ async fn workers_stay_on_the_cores_that_they_were_given_and_on_no_core_of_anothe
     let settings = |worker_cores: Vec<u16>| MediaSettings {
         bind_address: HERE,
         port_range: 40_000..=40_099,
+        workers: NonZeroUsize::new(2),
         worker_cores,
         ..MediaSettings::default()
     };
     let core: u16 = nix::sched::sched_getcpu().unwrap().try_into().unwrap();
     let plane = MediaPlane::start(settings(vec![core])).unwrap();
-    let port = plane.reserve().unwrap();
-    let here = (HERE, port.port()).into();
-    let negotiated = Negotiated {
-        remote: here,
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: None,
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        rtcp: ControlPath::Neighbour,
-        srtp: None,
-    };
-    let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
-    // What it hears says that it runs; what it does then it does on its core.
-    assert!(handle.audio.recv().await.is_some());
+    // A call of each worker: what it hears says that the worker runs, and what it does then it does on its core.
+    let (mut one, mut other) = pair(&plane, Codec::Pcmu, MediaOptions::default());
+    assert!(one.audio.recv().await.is_some() && other.audio.recv().await.is_some());
     // Workers of other tests may live beside it: those have all cores.
-    let placed = of_thread("media-0", "Cpus_allowed_list:");
-    assert!(placed.contains(&core.to_string()), "{placed:?}, not {core}");
+    for worker in ["media-0", "media-1"] {
+        let placed = of_thread(worker, "Cpus_allowed_list:");
+        assert!(placed.contains(&core.to_string()), "{worker}: {placed:?}, not {core}");
+    }
     plane.stop();
     let error = MediaPlane::start(settings(vec![core, 1023])).unwrap_err().to_string();
     assert!(error.contains("media.worker_cores") && error.contains("1023"), "{error}");

@@ -82,10 +82,13 @@ struct Arguments {
     /// Draw processor time and memory against the number of calls, as SVG, into this file
     #[arg(long)]
     plot: Option<PathBuf>,
-    /// Instead of all this: for so many minutes calls of 20 to 60 s come and go in one daemon, as many at once as the first of
-    /// `--calls`, and what memory grows by is carried on to eight hours
+    /// Instead of all this: for so many minutes calls come and go in one daemon, as many at once as the first of `--calls`, and what
+    /// memory grows by is carried on to eight hours
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     soak: Option<u64>,
+    /// Length of the shortest calls of the soak, in seconds; the longest are three times as long. Short calls age a daemon fast
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    hold: u64,
 }
 
 fn main() {

@@ -33,6 +33,7 @@ pub(crate) async fn run(arguments: &Arguments, at_once: usize, minutes: u64) -> 
             field: stage.field.clone(),
             number: line,
             over: over.clone(),
+            hold: arguments.hold,
             calls: Arc::clone(&calls),
             early: Arc::clone(&early),
             fail: fail.clone(),
@@ -82,6 +83,7 @@ struct Subscriber {
     field: Field,
     number: usize,
     over: CancellationToken,
+    hold: u64,
     calls: Arc<AtomicUsize>,
     early: Arc<AtomicUsize>,
     fail: mpsc::UnboundedSender<String>,
@@ -108,7 +110,7 @@ impl Subscriber {
                     Some(Err(why)) => return drop(self.fail.send(why)),
                     None => return,
                 };
-                let length = Duration::from_millis(fastrand::u64(20_000..60_000));
+                let length = Duration::from_millis(fastrand::u64(self.hold * 1_000..self.hold * 3_000));
                 self.over.run_until_cancelled(tokio::time::sleep(length)).await;
                 over.cancel();
             };
