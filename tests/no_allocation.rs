@@ -22,11 +22,11 @@ const FRAME: usize = 160;
 const TELEPHONE_EVENT: u8 = 101;
 const COMFORT_NOISE: u8 = 13;
 
-fn agreement(remote: SocketAddr, srtp: Option<Srtp>) -> Negotiated {
+fn agreement(remote: SocketAddr, codec: Codec, srtp: Option<Srtp>) -> Negotiated {
     Negotiated {
         remote,
-        codec: Codec::Pcmu,
-        payload_type: 0,
+        codec,
+        payload_type: codec.payload_type(),
         telephone_event: Some(TELEPHONE_EVENT),
         comfort_noise: Some(COMFORT_NOISE),
         send: true,
@@ -90,6 +90,7 @@ impl Peer {
 
 /// A session that lives through slots of 20 ms, and what of it allocated.
 struct Stage {
+    codec: Codec,
     session: Session,
     now: Instant,
     out: Vec<Output>,
@@ -104,12 +105,13 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(settings: Settings, srtp: Option<Srtp>) -> Self {
+    fn new(settings: Settings, codec: Codec, srtp: Option<Srtp>) -> Self {
         let now = clock::now().at;
         let session = Session::new(settings, now, Numbering::new(1, 2, 3)).with(Control::new(4));
         let out = Vec::with_capacity(64);
-        let mut stage = Self { session, now, out, sent: 0, heard: 0, recorded: 0, reports: 0, silent: 0, handing: 0 };
-        stage.step(Input::Agree(agreement((HERE, 4000).into(), srtp)));
+        let mut stage =
+            Self { codec, session, now, out, sent: 0, heard: 0, recorded: 0, reports: 0, silent: 0, handing: 0 };
+        stage.step(Input::Agree(agreement((HERE, 4000).into(), codec, srtp)));
         stage
     }
 
@@ -126,7 +128,7 @@ impl Stage {
                     self.heard += 1;
                     hands = true;
                 }
-                Output::Recorded { .. } => self.recorded += 1,
+                Output::Recorded { .. } | Output::RecordedWide { .. } => self.recorded += 1,
                 Output::Report { .. } => self.reports += 1,
                 Output::Event(_) | Output::Closed(_) => {}
             }
@@ -147,6 +149,7 @@ impl Stage {
 /// A minute of all that a call has: speech, loss, disorder, pauses with comfort noise, keys both ways, reports both ways, garbage and strangers, a prompt that is interrupted.
 fn live(stage: &mut Stage, peer: &mut Peer) {
     let frame: [u8; FRAME] = std::array::from_fn(|n| (n * 7 % 120) as u8);
+    let sound = stage.codec.payload_type();
     for slot in 0..3000_u32 {
         let timestamp = slot * 160;
         match slot % 100 {
@@ -163,10 +166,10 @@ fn live(stage: &mut Stage, peer: &mut Peer) {
             }
             // Two at once, and one of them again.
             90 => {
-                stage.datagram(peer.packet(0, timestamp, &frame));
-                stage.datagram(peer.packet(0, timestamp, &frame));
+                stage.datagram(peer.packet(sound, timestamp, &frame));
+                stage.datagram(peer.packet(sound, timestamp, &frame));
             }
-            _ => stage.datagram(peer.packet(0, timestamp, &frame)),
+            _ => stage.datagram(peer.packet(sound, timestamp, &frame)),
         }
         if slot % 10 == 0 {
             stage.datagram(b"OPTIONS sip:nobody SIP/2.0");
@@ -195,12 +198,12 @@ fn speak(stage: &mut Stage, chunk: &Bytes, play: u64, interrupted: bool) {
     }
 }
 
-fn a_session(settings: Settings, srtp: Option<Srtp>) {
-    let name = format!("{settings:?} {:?}", srtp.as_ref().map(|srtp| srtp.suite));
+fn a_session(settings: Settings, codec: Codec, srtp: Option<Srtp>) {
+    let name = format!("{codec:?} {settings:?} {:?}", srtp.as_ref().map(|srtp| srtp.suite));
     let mut peer = Peer::new(srtp.as_ref());
-    let mut stage = Stage::new(settings, srtp);
+    let mut stage = Stage::new(settings, codec, srtp);
     live(&mut stage, &mut peer);
-    let chunk = Bytes::from(vec![0x31; 1600]);
+    let chunk = Bytes::from(vec![0x31; 200 * codec.form().bytes_per_ms()]);
     (1..5).for_each(|play| speak(&mut stage, &chunk, play, play % 2 == 0));
 
     // What grows with first use has grown: from here on nothing does.
@@ -236,11 +239,13 @@ fn a_packet_allocates_nothing() {
     let profiler = Profiler::builder().testing().build();
     let plain = Settings::default();
     let srtp = |suite| Some(Srtp { suite, ours: key(suite, 1), theirs: key(suite, 2), mki: 0 });
-    a_session(plain, None);
-    a_session(Settings { chunk: SLOT, ..plain }, None);
+    a_session(plain, Codec::Pcmu, None);
+    a_session(Settings { chunk: SLOT, ..plain }, Codec::Pcmu, None);
     let all = Settings { record: true, inband_dtmf: true, silence: Silence::ComfortNoise, ..plain };
-    a_session(all, None);
-    Suite::ALL.into_iter().for_each(|suite| a_session(plain, srtp(suite)));
+    a_session(all, Codec::Pcmu, None);
+    a_session(plain, Codec::G722, None);
+    a_session(all, Codec::G722, None);
+    Suite::ALL.into_iter().for_each(|suite| a_session(plain, Codec::Pcmu, srtp(suite)));
     a_worker(None);
     a_worker(srtp(Suite::AesCm128HmacSha1_80));
     drop(profiler);
@@ -264,7 +269,7 @@ fn a_worker(srtp: Option<Srtp>) {
             let (port, socket) = (plane.reserve().unwrap(), UdpSocket::bind((HERE, 0)).unwrap());
             socket.connect((HERE, port.port())).unwrap();
             socket.set_nonblocking(true).unwrap();
-            let agreed = agreement(socket.local_addr().unwrap(), srtp.clone());
+            let agreed = agreement(socket.local_addr().unwrap(), Codec::Pcmu, srtp.clone());
             let handle = plane.open(port, MediaOptions::default(), Some(agreed)).unwrap();
             handle.control.play(PlayId(1)).try_send(long.clone()).unwrap();
             (handle, socket, Peer::new(srtp.as_ref()))

@@ -6,7 +6,7 @@ use super::tenants::{Tenant, Tenants};
 use crate::base::{CallId, Fault, SessionKey};
 use crate::call::output::TurnTimes;
 use crate::call::{Call, CallFacts, Invite, LegCommand, Negotiation, Refusal};
-use crate::media::sdp::{Codec, Encryption, Exchange, LocalMedia, Negotiated, Privacy, SdpProblem};
+use crate::media::sdp::{Encryption, Exchange, LocalMedia, Negotiated, Privacy, SdpProblem};
 use crate::media::srtp::KeySource;
 use crate::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaPlaneError};
 use crate::net::sip::Incoming;
@@ -27,7 +27,6 @@ pub(super) struct Reception {
     pub(super) store: Store,
     pub(super) registry: Registry,
     pub(super) tracker: TaskTracker,
-    pub(super) codecs: Vec<Codec>,
     pub(super) encryption: Encryption,
     /// Whether keys of SRTP may be exchanged in plain text.
     pub(super) srtp_without_tls: bool,
@@ -103,7 +102,8 @@ impl Reception {
             signalling: invite.source.map(|source| source.ip().to_canonical()),
         };
         let media = self.plane.open(port, options, None)?;
-        Ok((tenant, key, media, Box::new(Sdp(Exchange::new(local, self.codecs.clone()).with(privacy)))))
+        let exchange = Exchange::new(local, tenant.codecs.clone()).with(privacy);
+        Ok((tenant, key, media, Box::new(Sdp(exchange))))
     }
 
     async fn run(&self, incoming: Incoming, tenant: Arc<Tenant>, key: SessionKey, media: MediaHandle, sdp: Box<Sdp>) {

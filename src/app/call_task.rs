@@ -4,12 +4,12 @@ use super::figures::{self, Turns};
 use super::measure;
 use super::registry::Place;
 use super::tenants::Tenant;
+use crate::audio::{Form, Law};
 use crate::base::{Fault, FaultKind, Now, PlayId, Service, SessionKey, clock};
 use crate::call::input::{EndNow, Input, LegEvent, MediaEvent, SignalOutcome, SpeechEvent};
 use crate::call::output::{Output, SignalOrder, Summary, Turn, TurnTimes};
 use crate::call::{Call, LegCommand};
 use crate::cxone::Signalled;
-use crate::media::sdp::Codec;
 use crate::net::media::MediaControl;
 use crate::net::sip::Leg;
 use crate::store::{SignalId, Store};
@@ -172,9 +172,10 @@ impl Running {
                 self.task.leg.command(command).await;
             }
             Output::MediaAgreed(agreed) => {
-                self.coding = match agreed.codec {
-                    Codec::Pcmu => Coding::Mulaw,
-                    Codec::Pcma => Coding::Alaw,
+                self.coding = match agreed.codec.form() {
+                    Form::Narrow(Law::Mu) => Coding::Mulaw,
+                    Form::Narrow(Law::A) => Coding::Alaw,
+                    Form::Wide => Coding::L16,
                 };
                 self.task.media.agree(agreed);
             }
@@ -205,7 +206,12 @@ impl Running {
 
     fn listen(&mut self) {
         let Some(audio) = self.task.audio.take() else { return };
-        let options = StreamOptions { coding: self.coding, recognize: serde_json::Map::new() };
+        // The form that was agreed first stays that of the stream: what comes in another one is brought to it.
+        let recognize = match self.coding {
+            Coding::L16 => self.task.tenant.broadband_recognize.clone(),
+            Coding::Mulaw | Coding::Alaw => serde_json::Map::new(),
+        };
+        let options = StreamOptions { coding: self.coding, recognize };
         let stream = self.task.tenant.speech_to_text.stream(options, audio);
         self.speech = Some(stream.events);
         self.requests.spawn(stream.driver.in_current_span());

@@ -9,7 +9,7 @@ use crate::call::input::EndNow;
 use crate::call::output::TurnTimes;
 use crate::config::{self, Config};
 use crate::media::Silence;
-use crate::media::sdp::{Codec, Encryption};
+use crate::media::sdp::Encryption;
 use crate::net::media::{MediaPlane, MediaSettings, RecordingKey};
 use crate::net::ports;
 use crate::net::sip::{self as net_sip, SipHandle};
@@ -177,7 +177,6 @@ impl Gateway {
             store,
             registry: shared.registry.clone(),
             tracker: calls.clone(),
-            codecs: codecs(&config),
             encryption: encryption(config.media.srtp),
             srtp_without_tls: config.media.srtp_without_tls,
             public_address: config.sip.public_address,
@@ -369,15 +368,6 @@ pub(super) fn media_settings(config: &Config) -> MediaSettings {
 }
 
 /// Wideband comes with a later release; `Config::notices` says so.
-fn codecs(config: &Config) -> Vec<Codec> {
-    let known = |codec: &config::Codec| match codec {
-        config::Codec::Pcmu => Some(Codec::Pcmu),
-        config::Codec::Pcma => Some(Codec::Pcma),
-        config::Codec::G722 => None,
-    };
-    config.media.codecs.iter().filter_map(known).collect()
-}
-
 const fn encryption(srtp: config::Srtp) -> Encryption {
     match srtp {
         config::Srtp::Off => Encryption::Off,

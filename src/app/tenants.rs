@@ -1,9 +1,11 @@
 //! From configuration to working clients: one set of services per tenant, found by the dialled number.
 
 use super::GatewayError;
+use crate::audio::Form;
 use crate::call::{CallSettings, ContactRule, MissingContact};
-use crate::config::{self, Config, TenantConfig};
+use crate::config::{self, BandPreference, Config, TenantConfig};
 use crate::cxone::{self, Cxone};
+use crate::media::sdp::Codec;
 use crate::talk::TalkSettings;
 use crate::watson::{
     Assistant, AssistantSettings, Auth, ServiceSettings, SpeakPace, SpeechToText, SpeechToTextSettings, StreamPace,
@@ -36,6 +38,10 @@ pub struct Tenant {
     pub call: Arc<CallSettings>,
     /// Audio in one message to Speech to Text.
     pub audio_message: Duration,
+    /// What Speech to Text is asked beyond for sound of a wide band.
+    pub broadband_recognize: serde_json::Map<String, serde_json::Value>,
+    /// In order of preference.
+    pub codecs: Vec<Codec>,
 }
 
 /// All tenants of the process.
@@ -87,7 +93,30 @@ fn build(config: &Config, sections: TenantConfig<'_>, watson: &mut Watson) -> Re
         cxone: Cxone::new(cxone_settings(config, sections.cxone)?)?,
         call: Arc::new(call(config, sections)?),
         audio_message: sections.speech_to_text.audio_message,
+        broadband_recognize: sections.speech_to_text.broadband_recognize.clone(),
+        codecs: codecs(&config.media.codecs, sections.speech_to_text.band_preference),
     })
+}
+
+/// The codecs of the configuration, those of the band that is preferred first.
+fn codecs(configured: &[config::Codec], preferred: Option<BandPreference>) -> Vec<Codec> {
+    let known = |codec: &config::Codec| match codec {
+        config::Codec::Pcmu => Some(Codec::Pcmu),
+        config::Codec::Pcma => Some(Codec::Pcma),
+        config::Codec::G722 => Some(Codec::G722),
+        #[cfg(feature = "opus")]
+        config::Codec::Opus => Some(Codec::Opus),
+        #[cfg(not(feature = "opus"))]
+        config::Codec::Opus => None,
+    };
+    let mut codecs: Vec<Codec> = configured.iter().filter_map(known).collect();
+    let wide = |codec: &Codec| codec.form() == Form::Wide;
+    match preferred {
+        None => {}
+        Some(BandPreference::Broadband) => codecs.sort_by_key(|codec| !wide(codec)),
+        Some(BandPreference::Narrowband) => codecs.sort_by_key(wide),
+    }
+    codecs
 }
 
 fn service(

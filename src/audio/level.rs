@@ -1,12 +1,16 @@
-//! Level of a frame straight from its G.711 bytes, and whether somebody speaks in it.
+//! Level of a frame, of G.711 straight from its bytes, and whether somebody speaks in it.
 
-use super::Law;
+use super::Sound;
 
 /// Mean square of the samples of a frame; zero for an empty one.
 #[must_use]
-pub fn mean_square(law: Law, frame: &[u8]) -> u32 {
-    let count = u64::try_from(frame.len()).unwrap_or(u64::MAX).max(1);
-    u32::try_from(law.energy(frame) / count).unwrap_or(u32::MAX)
+pub fn mean_square<S: Sound>(sound: S, frame: &[S::Sample]) -> u32 {
+    sound.mean_square(frame)
+}
+
+pub(super) fn mean(energy: u64, count: usize) -> u32 {
+    let count = u64::try_from(count).unwrap_or(u64::MAX).max(1);
+    u32::try_from(energy / count).unwrap_or(u32::MAX)
 }
 
 /// Speech or not, frame by frame: louder than the line's own noise by 9 dB, and louder than -45 dB in any case. Made to stamp
@@ -26,8 +30,8 @@ impl Default for Voice {
 impl Voice {
     /// Judges the next frame.
     #[must_use]
-    pub fn voiced(&mut self, law: Law, frame: &[u8]) -> bool {
-        let level = mean_square(law, frame);
+    pub fn voiced<S: Sound>(&mut self, sound: S, frame: &[S::Sample]) -> bool {
+        let level = mean_square(sound, frame);
         let voiced = level > self.floor.saturating_mul(ABOVE_NOISE).max(ABSOLUTE);
         self.floor = if level < self.floor { level } else { self.floor.saturating_add(self.floor / 50 + 1).min(level) };
         self.floor = self.floor.clamp(QUIETEST, LOUDEST_NOISE);
@@ -47,7 +51,7 @@ const LOUDEST_NOISE: u32 = 1_073_742;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::FRAME;
+    use crate::audio::{FRAME, Law};
 
     fn tone(amplitude: f32) -> Vec<u8> {
         let samples: Vec<i16> = (0..FRAME).map(|n| (amplitude * (n as f32 * 0.6).sin()) as i16).collect();

@@ -49,12 +49,17 @@ pub(super) fn run(decrypt: &Decrypt) -> Exit {
 
 fn open(recording: &Path, wav: &Path, key: &RecordingKey) -> Result<Whole, UnsealError> {
     let from = BufReader::new(File::open(recording)?);
-    let to = BufWriter::new(
-        File::create_new(wav).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", wav.display())))?,
-    );
+    let to =
+        File::create_new(wav).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", wav.display())))?;
     let failed = |error| UnsealError::File(io::Error::other(error));
-    let mut writer = StereoWriter::new(to).map_err(failed)?;
-    let whole = unseal(from, key, |pcm| writer.append_pcm(pcm).map_err(failed))?;
-    writer.finish().map_err(failed)?;
+    // Of which rate it is, its first second says.
+    let (mut to, mut writer) = (Some(BufWriter::new(to)), None);
+    let whole = unseal(from, key, |rate, pcm| {
+        if let Some(to) = to.take() {
+            writer = Some(StereoWriter::new(to, rate).map_err(failed)?);
+        }
+        writer.as_mut().map_or(Ok(()), |writer| writer.append_pcm(pcm)).map_err(failed)
+    })?;
+    writer.map_or(Ok(()), StereoWriter::finish).map_err(failed)?;
     Ok(whole)
 }

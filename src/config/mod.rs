@@ -22,8 +22,8 @@ pub use services::{Assistant, Cxone, Dialog, SpeechToText, TextToSpeech};
 pub use tenants::{Tenant, TenantConfig};
 pub use values::{Listen, Pattern, PortRange, Store};
 pub use words::{
-    Codec, CxoneAuth, DigestAlgorithm, LogFormat, MissingContactId, ParametersIn, Silence, SpeechTransport, Srtp,
-    Transport, WebhookEvent,
+    BandPreference, Codec, CxoneAuth, DigestAlgorithm, LogFormat, MissingContactId, ParametersIn, Silence,
+    SpeechTransport, Srtp, Transport, WebhookEvent,
 };
 
 use reader::{Reader, Section, settings};

@@ -3,7 +3,7 @@
 use super::raw::{Node, Raw};
 use super::reader::{Reader, Setting};
 
-/// Parameters passed on to a service as they are (`speech_to_text.recognize`, `text_to_speech.synthesize`).
+/// Parameters passed on to a service as they are (`speech_to_text.recognize` and `broadband_recognize`, `text_to_speech.synthesize`).
 pub type Passed = serde_json::Map<String, serde_json::Value>;
 
 impl Setting for Passed {

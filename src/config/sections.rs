@@ -99,7 +99,7 @@ settings! {
         codecs: Vec<Codec> = vec![Codec::Pcmu, Codec::Pcma, Codec::G722], |codecs: &Vec<Codec>| {
             match codecs.iter().enumerate().find(|(index, codec)| codecs.iter().take(*index).any(|before| before == *codec)) {
                 Some((_, twice)) => Err(format!("names {} twice", twice.as_str())),
-                None if codecs.is_empty() => Err("must name at least one of \"PCMU\", \"PCMA\", \"G722\"".to_owned()),
+                None if codecs.is_empty() => Err("must name at least one of \"PCMU\", \"PCMA\", \"G722\", \"OPUS\"".to_owned()),
                 None => Ok(()),
             }
         };

@@ -4,7 +4,7 @@ use super::checks::{between, recognize, short, within_unit};
 use super::passed::Passed;
 use super::reader::settings;
 use super::values::literal;
-use super::words::{CxoneAuth, ParametersIn, SpeechTransport};
+use super::words::{BandPreference, CxoneAuth, ParametersIn, SpeechTransport};
 use secrecy::SecretString;
 use std::time::Duration;
 use url::Url;
@@ -28,6 +28,10 @@ settings! {
         audio_message: Duration = Duration::from_millis(100), between(Duration::from_millis(20), Duration::from_secs(1));
         /// Put into the start message as it is.
         recognize: Passed = Passed::new(), recognize;
+        /// Put over `recognize` for calls whose first codec is one of 16 kHz.
+        broadband_recognize: Passed = Passed::new(), recognize;
+        /// Which codecs of `media.codecs` are tried first; in their order there without it.
+        band_preference: Option<BandPreference> = None;
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) fn config(config: &Config, problems: &mut Vec<Problem>) {
             format!("must be an address of this host or 0.0.0.0, not {}", config.media.bind_address),
         );
     }
-    if config.media.codecs.iter().all(|codec| *codec == Codec::G722) {
-        wrong("media.codecs", "not available yet: G722; name \"PCMU\" or \"PCMA\" too".to_owned());
+    if !cfg!(feature = "opus") && config.media.codecs.contains(&Codec::Opus) {
+        wrong("media.codecs", "OPUS is not in this build: build it with --features opus, or leave it out".to_owned());
     }
     let over_tls = config.sip.listen.iter().any(|listen| listen.transport == Transport::Tls);
     if config.media.srtp == Srtp::Required && !over_tls && !config.media.srtp_without_tls {
@@ -182,9 +182,6 @@ pub(super) fn missing(config: &Config) -> Vec<Problem> {
 pub(super) fn notices(config: &Config) -> Vec<Problem> {
     let mut notices = Vec::new();
     let mut note = |path: &str, message: String| notices.push(Problem::new(path, message));
-    if config.media.codecs.contains(&Codec::G722) {
-        note("media.codecs", "not available yet: G722 is not offered; PCMU and PCMA are".to_owned());
-    }
     if config.media.srtp_without_tls && config.media.srtp != Srtp::Off {
         note(
             "media.srtp_without_tls",

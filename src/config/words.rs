@@ -61,6 +61,15 @@ words! {
         Pcma = "PCMA",
         /// G.722, 16 kHz.
         G722 = "G722",
+        /// Opus, 16 kHz here; only in a build with the feature `opus`.
+        Opus = "OPUS",
+    }
+    /// Which band calls shall have.
+    BandPreference {
+        /// 8 kHz: G.711.
+        Narrowband = "narrowband",
+        /// 16 kHz: G.722, Opus.
+        Broadband = "broadband",
     }
     /// What is sent while nothing plays.
     Silence {

@@ -1,7 +1,6 @@
 //! Comfort noise (RFC 3389): what a peer that sends nothing wants to be heard instead, and what we send while nothing plays.
 
-use super::concealment::sample_of;
-use crate::audio::Law;
+use crate::audio::{Frame, Linear, Sound};
 
 /// A source of noise of one level and colour.
 #[derive(Clone, Debug)]
@@ -47,8 +46,16 @@ impl ComfortNoise {
     }
 
     /// The next samples.
-    pub(super) fn fill(&mut self, law: Law, samples: &mut [u8]) {
-        samples.fill_with(|| law.encode(sample_of(self.next())));
+    pub(super) fn fill<S: Sound>(&mut self, sound: S, samples: &mut [S::Sample]) {
+        samples.fill_with(|| sound.nearest(self.next()));
+    }
+
+    /// The next 20 ms.
+    pub(super) fn fill_frame(&mut self, frame: &mut Frame) {
+        match frame {
+            Frame::Narrow(law, coded) => self.fill(*law, coded),
+            Frame::Wide(samples) => self.fill(Linear, samples),
+        }
     }
 
     fn next(&mut self) -> f32 {
@@ -85,6 +92,7 @@ const SEED: u32 = 0x2545_F491;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Law;
     use proptest::prelude::*;
 
     fn samples(mut noise: ComfortNoise, count: usize) -> Vec<f64> {

@@ -3,24 +3,28 @@
 //! As the standard has it: for the first 10 ms one period is repeated, then the last two, then three, with a quarter of a period
 //! as overlap wherever pieces meet; from 10 ms on it fades, and after 60 ms there is silence; the first samples that come again
 //! are faded in over it. Unlike it nothing is delayed by 3.75 ms to smooth the beginning: the first samples lead from the last
-//! one heard to where the period has them. Only coded bytes are kept while all goes well; they are decoded when something is lost.
+//! one heard to where the period has them. Samples are kept as they came while all goes well; they are decoded when something is lost.
 
-use crate::audio::Law;
+use crate::audio::Sound;
 
 /// Makes up what is lost.
 #[derive(Clone, Debug)]
-pub(super) struct Concealer {
-    law: Law,
+pub(super) struct Concealer<S: Sound> {
+    sound: S,
     /// What was heard last.
-    heard: [u8; REACH],
+    heard: Box<[S::Sample]>,
     loss: Option<Loss>,
+    /// The room of the last loss, for the next one.
+    room: Vec<f32>,
 }
 
 /// A loss that goes on.
 #[derive(Clone, Debug)]
 struct Loss {
     /// What was heard before.
-    samples: [f32; REACH],
+    samples: Vec<f32>,
+    /// Samples of a millisecond.
+    ms: usize,
     /// Nothing but silence was heard before: nothing else can be made of it.
     silent: bool,
     period: usize,
@@ -28,37 +32,46 @@ struct Loss {
     made: usize,
 }
 
-impl Concealer {
-    pub(super) const fn new(law: Law) -> Self {
-        Self { law, heard: [law.silence(); REACH], loss: None }
+impl<S: Sound> Concealer<S> {
+    pub(super) fn new(sound: S) -> Self {
+        let heard = vec![sound.silence(); REACH_MS * S::PER_MS].into_boxed_slice();
+        Self { sound, heard, loss: None, room: Vec::new() }
     }
 
-    /// What is heard is coded by another law from here on.
-    pub(super) fn turn_to(&mut self, law: Law) {
-        self.law.translate(law, &mut self.heard);
-        self.law = law;
+    /// What is heard is coded another way from here on.
+    pub(super) fn turn_to(&mut self, sound: S) {
+        if self.sound != sound {
+            self.heard.iter_mut().for_each(|sample| *sample = sound.nearest(self.sound.value(*sample)));
+            self.sound = sound;
+        }
     }
 
     /// Notes the next samples that are heard; after a loss they are faded in over what was made up.
-    pub(super) fn heard(&mut self, samples: &mut [u8]) {
+    pub(super) fn heard(&mut self, samples: &mut [S::Sample]) {
         if let Some(mut loss) = self.loss.take() {
             let overlap = loss.overlap().min(samples.len());
             for (sample, weight) in samples.iter_mut().take(overlap).zip(ramp(overlap)) {
-                let came = f32::from(self.law.decode(*sample));
-                *sample = self.law.encode(sample_of(mix(loss.next(), came, weight)));
+                let came = self.sound.value(*sample);
+                *sample = self.sound.nearest(mix(loss.next(), came, weight));
             }
+            self.room = loss.samples;
         }
         self.note(samples);
     }
 
     /// Makes up the next samples.
-    pub(super) fn conceal(&mut self, samples: &mut [u8]) {
-        let (law, heard) = (self.law, &self.heard);
-        let loss = self.loss.get_or_insert_with(|| Loss::new(law, heard));
-        if loss.silent || loss.made >= FADED {
-            samples.fill(law.silence());
+    pub(super) fn conceal(&mut self, samples: &mut [S::Sample]) {
+        let sound = self.sound;
+        let loss = self.loss.get_or_insert_with(|| {
+            let mut room = std::mem::take(&mut self.room);
+            room.clear();
+            room.extend(self.heard.iter().map(|sample| sound.value(*sample)));
+            Loss::new(room, S::PER_MS)
+        });
+        if loss.silent || loss.made >= FADED_MS * loss.ms {
+            samples.fill(sound.silence());
         } else {
-            samples.fill_with(|| law.encode(sample_of(loss.next())));
+            samples.fill_with(|| sound.nearest(loss.next()));
         }
         self.note(samples);
     }
@@ -69,57 +82,59 @@ impl Concealer {
     }
 
     /// The last samples that were heard.
-    pub(super) fn last(&self, count: usize) -> &[u8] {
-        self.heard.get(REACH - count.min(REACH)..).unwrap_or_default()
+    pub(super) fn last(&self, count: usize) -> &[S::Sample] {
+        self.heard.get(self.heard.len().saturating_sub(count)..).unwrap_or_default()
     }
 
-    fn note(&mut self, samples: &[u8]) {
-        let samples = samples.get(samples.len().saturating_sub(REACH)..).unwrap_or_default();
+    fn note(&mut self, samples: &[S::Sample]) {
+        let reach = self.heard.len();
+        let samples = samples.get(samples.len().saturating_sub(reach)..).unwrap_or_default();
         self.heard.copy_within(samples.len().., 0);
-        if let Some(end) = self.heard.get_mut(REACH - samples.len()..) {
+        if let Some(end) = self.heard.get_mut(reach - samples.len()..) {
             end.copy_from_slice(samples);
         }
     }
 }
 
 impl Loss {
-    fn new(law: Law, heard: &[u8; REACH]) -> Self {
-        let samples = heard.map(|byte| f32::from(law.decode(byte)));
+    /// A loss after `samples`, of which there are `ms` in a millisecond.
+    fn new(samples: Vec<f32>, ms: usize) -> Self {
         let silent = samples.iter().all(|sample| sample.abs() <= FAINTEST);
-        Self { silent, period: if silent { LONGEST } else { period(&samples) }, made: 0, samples }
+        let period = if silent { LONGEST_MS * ms } else { period(&samples, ms) };
+        Self { ms, silent, period, made: 0, samples }
     }
 
     fn next(&mut self) -> f32 {
-        let quarter = self.period / 4;
+        let (quarter, ten_ms, reach) = (self.period / 4, 10 * self.ms, self.samples.len());
         let at = self.made;
         self.made += 1;
-        if at >= FADED {
+        if at >= FADED_MS * self.ms {
             return 0.0;
         }
         let sample = match at {
             // What the last sample lies off its period is made good little by little, so that there is no step.
             _ if at < quarter => {
-                let off = self.sample(REACH - 1) - self.sample(REACH - 1 - self.period);
+                let off = self.sample(reach - 1) - self.sample(reach - 1 - self.period);
                 self.repeated(1, at) + off * (1.0 - weight(at, quarter))
             }
-            _ if at < TEN_MS => self.repeated(1, at),
-            _ if at < TEN_MS + quarter => mix(self.repeated(1, at), self.repeated(2, at), weight(at - TEN_MS, quarter)),
-            _ if at < 2 * TEN_MS => self.repeated(2, at),
-            _ if at < 2 * TEN_MS + quarter => {
-                mix(self.repeated(2, at), self.repeated(3, at), weight(at - 2 * TEN_MS, quarter))
+            _ if at < ten_ms => self.repeated(1, at),
+            _ if at < ten_ms + quarter => mix(self.repeated(1, at), self.repeated(2, at), weight(at - ten_ms, quarter)),
+            _ if at < 2 * ten_ms => self.repeated(2, at),
+            _ if at < 2 * ten_ms + quarter => {
+                mix(self.repeated(2, at), self.repeated(3, at), weight(at - 2 * ten_ms, quarter))
             }
             _ => self.repeated(3, at),
         };
-        sample * fade(at)
+        sample * self.fade(at)
     }
 
     /// The last `periods` over and over; the end of each round leads into the beginning of the next.
     fn repeated(&self, periods: usize, at: usize) -> f32 {
-        let (round, quarter) = (periods * self.period, self.period / 4);
+        let (round, quarter, reach) = (periods * self.period, self.period / 4, self.samples.len());
         let within = at % round;
-        let sample = self.sample(REACH - round + within);
+        let sample = self.sample(reach - round + within);
         match (within + quarter).checked_sub(round) {
-            Some(into) => mix(sample, self.sample((REACH + within).saturating_sub(2 * round)), weight(into, quarter)),
+            Some(into) => mix(sample, self.sample((reach + within).saturating_sub(2 * round)), weight(into, quarter)),
             None => sample,
         }
     }
@@ -131,16 +146,22 @@ impl Loss {
     /// Samples over which what comes again is faded in: a quarter of a period and more the longer it was gone, at most 10 ms.
     /// Nothing is needed where nothing was.
     fn overlap(&self) -> usize {
-        if self.silent { 0 } else { (self.period / 4 + self.made * 4 / 10).min(TEN_MS) }
+        if self.silent { 0 } else { (self.period / 4 + self.made * 4 / 10).min(10 * self.ms) }
+    }
+
+    fn fade(&self, at: usize) -> f32 {
+        let ten_ms = 10 * self.ms;
+        1.0 - small(at.saturating_sub(ten_ms)) / small(FADED_MS * self.ms - ten_ms)
     }
 }
 
 /// The lag within 5 to 15 ms at which the last 20 ms resemble most what was before.
-fn period(samples: &[f32; REACH]) -> usize {
-    let (before, last) = samples.split_at(REACH - WINDOW);
-    let (mut best, mut most) = (LONGEST, 0.0);
-    for lag in SHORTEST..=LONGEST {
-        let earlier = before.get(before.len() - lag..).unwrap_or_default().iter().chain(last).take(WINDOW);
+fn period(samples: &[f32], ms: usize) -> usize {
+    let (shortest, longest, window) = (SHORTEST_MS * ms, LONGEST_MS * ms, WINDOW_MS * ms);
+    let (before, last) = samples.split_at(samples.len() - window);
+    let (mut best, mut most) = (longest, 0.0);
+    for lag in shortest..=longest {
+        let earlier = before.get(before.len() - lag..).unwrap_or_default().iter().chain(last).take(window);
         let likeness = likeness(last.iter().zip(earlier).map(|(last, earlier)| (*last, *earlier)));
         if likeness > most {
             (best, most) = (lag, likeness);
@@ -170,19 +191,8 @@ pub(super) fn ramp(overlap: usize) -> impl Iterator<Item = f32> {
     (0..overlap).map(move |at| weight(at, overlap))
 }
 
-/// The nearest sample.
-pub(super) fn sample_of(value: f32) -> i16 {
-    #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates")]
-    let sample = value.round() as i16;
-    sample
-}
-
 fn weight(at: usize, overlap: usize) -> f32 {
     small(at + 1) / small(overlap + 1)
-}
-
-fn fade(at: usize) -> f32 {
-    1.0 - small(at.saturating_sub(TEN_MS)) / small(FADED - TEN_MS)
 }
 
 /// Counts of samples are small.
@@ -190,23 +200,22 @@ fn small(count: usize) -> f32 {
     f32::from(u16::try_from(count).unwrap_or(u16::MAX))
 }
 
-/// Samples that are remembered: three of the longest periods and a quarter.
-const REACH: usize = 400;
-const TEN_MS: usize = 80;
+/// What is remembered: three of the longest periods and a quarter.
+const REACH_MS: usize = 50;
 /// After 60 ms nothing is left.
-const FADED: usize = 480;
+const FADED_MS: usize = 60;
 /// 200 Hz and 66 Hz; of a higher voice several periods are taken for one.
-const SHORTEST: usize = 40;
-const LONGEST: usize = 120;
-/// 20 ms are compared.
-const WINDOW: usize = 160;
+const SHORTEST_MS: usize = 5;
+const LONGEST_MS: usize = 15;
+/// What is compared.
+const WINDOW_MS: usize = 20;
 /// Both laws' noise about zero.
 const FAINTEST: f32 = 8.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::FRAME;
+    use crate::audio::{FRAME, Law};
     use std::f32::consts::TAU;
 
     /// A voice of `pitch` Hz: its harmonics.

@@ -79,7 +79,7 @@ pub enum Input<'a> {
     },
     /// Media was agreed, or agreed anew.
     Agree(Negotiated),
-    /// A prompt to play after those that wait; its bytes follow, in the codec agreed now.
+    /// A prompt to play after those that wait; its bytes follow, in the form of the codec agreed now.
     Play(PlayId),
     /// Bytes of a prompt.
     Chunk {
@@ -101,6 +101,7 @@ pub enum Input<'a> {
 }
 
 /// One thing to do. In order. Packets and frames lie in the output itself: nothing is allocated for one.
+#[expect(clippy::large_enum_variant, reason = "nothing is allocated for a frame")]
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send a packet.
@@ -123,14 +124,21 @@ pub enum Output {
     },
     /// Tell the call.
     Event(Event),
-    /// The caller's audio for Speech to Text: real time without gaps, in the codec that was agreed first.
+    /// The caller's audio for Speech to Text: real time without gaps, in the form of the codec that was agreed first.
     Heard(Bytes),
-    /// 20 ms of both sides for the recording, in the codec that was agreed first.
+    /// 20 ms of both sides for the recording, in the law of the codec that was agreed first.
     Recorded {
         /// What the caller said.
         caller: [u8; FRAME],
         /// What the caller was sent.
         assistant: [u8; FRAME],
+    },
+    /// 10 ms of both sides for the recording of a call whose first codec was one of a wide band: linear, 16 kHz.
+    RecordedWide {
+        /// What the caller said.
+        caller: [i16; FRAME],
+        /// What the caller was sent.
+        assistant: [i16; FRAME],
     },
     /// The session is over; nothing more comes.
     Closed(Statistics),

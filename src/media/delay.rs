@@ -31,11 +31,13 @@ pub(super) struct Delay {
 }
 
 impl Bounds {
-    /// Between `least` and `longest`, and 40 ms to begin with where they allow it.
-    pub(super) fn new(least: Duration, longest: Duration) -> Self {
-        let (least, longest) = (samples(least), samples(longest).min(MOST));
+    /// Between `least` and `longest`, of so many samples a millisecond, and 40 ms to begin with where they allow it.
+    pub(super) fn new(least: Duration, longest: Duration, per_ms: usize) -> Self {
+        let per_ms = i64::try_from(per_ms).unwrap_or(1);
+        let samples = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX).saturating_mul(per_ms);
+        let (least, longest) = (samples(least), samples(longest.min(MOST)));
         let least = least.min(longest);
-        Self { least, longest, start: START.clamp(least, longest) }
+        Self { least, longest, start: samples(START).clamp(least, longest) }
     }
 
     /// The delay to begin with.
@@ -112,10 +114,6 @@ impl Delay {
     }
 }
 
-fn samples(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX).saturating_mul(8)
-}
-
 /// Packets that are remembered.
 const WINDOW: usize = 256;
 /// Percent of them that may come too late, and percent that are the fast ones.
@@ -126,10 +124,8 @@ const FEW: usize = 8;
 const OFTEN: u32 = 16;
 /// So many packets, 1 s of 20 ms, before less than the start is dared.
 const SETTLED: usize = 50;
-/// 40 ms.
-const START: i64 = 320;
-/// 4 s.
-const MOST: i64 = 32_000;
+const START: Duration = Duration::from_millis(40);
+const MOST: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +134,7 @@ mod tests {
     const MS: i64 = 8;
 
     fn delay(least: u64, longest: u64) -> Delay {
-        Delay::new(Bounds::new(Duration::from_millis(least), Duration::from_millis(longest)))
+        Delay::new(Bounds::new(Duration::from_millis(least), Duration::from_millis(longest), 8))
     }
 
     /// Notes packets of these transit times, a different random seed for each test not being needed.

@@ -9,26 +9,29 @@
 //! jitter has changed or both clocks drift, samples are left out or heard once more: in a pause where there is one, else by whole
 //! pitch periods (`splice`). Beyond `longest` the oldest go.
 
+pub use super::arrival::{Arrival, Clock, Placed, Playout};
+
 use super::comfort_noise::ComfortNoise;
 use super::concealment::Concealer;
 use super::delay::{Bounds, Delay};
 use super::extended::ExtendedTimestamp;
 use super::ring::Ring;
-use super::splice::{AFTER, Around, BEFORE};
-use crate::audio::{FRAME, Law, level};
+use super::splice::{Around, frame_of};
+use crate::audio::{Law, Sound};
+use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-/// The ring and where it is read. Our clock counts samples, as the peer's timestamps do.
+/// The ring and where it is read. Our clock counts samples, and so do the times of the packets.
 #[derive(Clone, Debug)]
-pub struct JitterBuffer {
-    ring: Ring,
-    law: Law,
+pub struct JitterBuffer<S: Sound = Law> {
+    ring: Ring<S::Sample>,
+    sound: S,
     /// None before the first packet.
     span: Option<Span>,
     bounds: Bounds,
     delay: Delay,
-    concealer: Concealer,
+    concealer: Concealer<S>,
     pause: Option<Pause>,
     /// Samples made up since the last packet: whether for a loss or a pause, the next one tells.
     unsure: i64,
@@ -56,60 +59,25 @@ struct Pause {
     noise: ComfortNoise,
 }
 
-/// Our clock, in samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// Now.
-    pub now: i64,
-    /// When the next frame is read.
-    pub slot: i64,
-}
+impl<S: Sound> JitterBuffer<S> {
+    /// Samples of a frame. So much too far behind is borne: one visit of the socket may fall on either side of a packet.
+    const STEP: i64 = 20 * Self::MS;
+    const MS: i64 = S::PER_MS.cast_signed() as i64;
+    /// Jumps that are tried within speech: 5 to 20 ms.
+    const SHORTEST: isize = 5 * S::PER_MS.cast_signed();
+    const LONGEST: isize = 20 * S::PER_MS.cast_signed();
 
-/// An audio packet, and when it came.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
-    /// When it came.
-    pub clock: Clock,
-    /// When its first sample was taken.
-    pub timestamp: ExtendedTimestamp,
-    /// Whether it has the number after the highest: whatever lies between them was left out by the peer.
-    pub follows: bool,
-    /// Its samples.
-    pub payload: &'a [u8],
-}
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placed {
-    /// It will be heard.
-    Kept,
-    /// Its time has passed.
-    Late,
-}
-
-/// What had to be done to what came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Playout {
-    /// Sound that was made up for what was lost or late. Pauses of the peer are none.
-    pub concealed: Duration,
-    /// Sound left out to come back to real time.
-    pub shortened: Duration,
-    /// Sound heard once more to give late packets time.
-    pub lengthened: Duration,
-}
-
-impl JitterBuffer {
     /// An empty buffer that delays by between `least` and `longest`.
     #[must_use]
-    pub fn new(law: Law, least: Duration, longest: Duration) -> Self {
-        let bounds = Bounds::new(least, longest);
+    pub fn new(sound: S, least: Duration, longest: Duration) -> Self {
+        let bounds = Bounds::new(least, longest, S::PER_MS);
         Self {
-            ring: Ring::new(bounds.longest.unsigned_abs() + 2 * LONGEST_PACKET + STEP.unsigned_abs()),
-            law,
+            ring: Ring::new(bounds.longest.unsigned_abs() + 2 * longest_packet::<S>() + Self::STEP.unsigned_abs()),
+            sound,
             span: None,
             bounds,
             delay: Delay::new(bounds),
-            concealer: Concealer::new(law),
+            concealer: Concealer::new(sound),
             pause: None,
             unsure: 0,
             overfull: 0,
@@ -119,9 +87,9 @@ impl JitterBuffer {
     }
 
     /// Forgets what waits: another source, or another law.
-    pub fn reset(&mut self, law: Law) {
-        self.concealer.turn_to(law);
-        self.law = law;
+    pub fn reset(&mut self, sound: S) {
+        self.concealer.turn_to(sound);
+        self.sound = sound;
         self.span = None;
         self.pause = None;
         self.unsure = 0;
@@ -136,13 +104,18 @@ impl JitterBuffer {
     /// What the buffer adds to the way of the fast packets.
     #[must_use]
     pub fn depth(&self) -> Duration {
-        time(self.delay.depth())
+        Self::time(self.delay.depth())
+    }
+
+    /// Time of the next sample that is read; `None` before the first packet.
+    pub(super) fn reads(&self) -> Option<u64> {
+        self.span.map(|span| span.play)
     }
 
     /// Puts a packet in its place.
-    pub fn put(&mut self, packet: &Arrival<'_>) -> Placed {
+    pub fn put(&mut self, packet: &Arrival<'_, S::Sample>) -> Placed {
         let first = packet.timestamp.0;
-        let last = first + count(packet.payload.len()).min(LONGEST_PACKET);
+        let last = first + count(packet.payload.len()).min(longest_packet::<S>());
         let transit = packet.clock.now.saturating_sub(signed(first));
         let before = self.span;
         let span = match before {
@@ -167,7 +140,7 @@ impl JitterBuffer {
         self.delay.note(transit);
         let rested = packet.follows && before.is_none_or(|before| first > before.end);
         if !rested {
-            self.counts.concealed += time(self.unsure);
+            self.counts.concealed += Self::time(self.unsure);
         }
         self.unsure = 0;
         self.rest(span.end.max(span.play)..first, rested);
@@ -199,7 +172,7 @@ impl JitterBuffer {
     }
 
     /// Reads the next 20 ms into `frame`, at `slot` of our clock.
-    pub fn take(&mut self, slot: i64, frame: &mut [u8; FRAME]) {
+    pub fn take(&mut self, slot: i64, frame: &mut [S::Sample]) {
         let Some(mut span) = self.span else {
             self.concealer.conceal(frame);
             return;
@@ -209,13 +182,12 @@ impl JitterBuffer {
         self.steady = self.steady.saturating_add(1);
         if span.end <= span.play {
             // Nothing waits: nothing is lost by reading elsewhere.
-            if !(0..=STEP).contains(&excess) {
+            if !(0..=Self::STEP).contains(&excess) {
                 span.play = span.play.saturating_add_signed(excess);
                 span.end = span.end.min(span.play);
                 self.span = Some(span);
             }
-        } else if let Some(spliced) = self.adapt(span, behind, excess) {
-            *frame = spliced;
+        } else if self.adapt(span, behind, excess, frame) {
             self.concealer.heard(frame);
             return;
         }
@@ -223,12 +195,12 @@ impl JitterBuffer {
     }
 
     /// Starts anew so that the first sample of the packet is read after the delay.
-    fn begin(&mut self, packet: &Arrival<'_>) -> Span {
+    fn begin(&mut self, packet: &Arrival<'_, S::Sample>) -> Span {
         self.ring.clear();
         self.delay.reset();
         self.pause = None;
         self.overfull = 0;
-        let wait = self.bounds.start() - packet.clock.slot.saturating_sub(packet.clock.now).clamp(0, STEP);
+        let wait = self.bounds.start() - packet.clock.slot.saturating_sub(packet.clock.now).clamp(0, Self::STEP);
         let first = packet.timestamp.0;
         let play = first.saturating_sub(wait.unsigned_abs());
         Span { play, end: play, begin: first }
@@ -242,11 +214,11 @@ impl JitterBuffer {
             None => return,
         };
         while at < gap.end {
-            let mut part = [self.law.silence(); FRAME];
-            let length = usize::try_from(gap.end - at).unwrap_or(FRAME).min(FRAME);
+            let mut part = [self.sound.silence(); PART];
+            let length = usize::try_from(gap.end - at).unwrap_or(PART).min(PART);
             if let Some(part) = part.get_mut(..length) {
                 if let Some(pause) = &mut self.pause {
-                    pause.noise.fill(self.law, part);
+                    pause.noise.fill(self.sound, part);
                 }
                 self.ring.put(at, part);
             }
@@ -254,113 +226,130 @@ impl JitterBuffer {
         }
     }
 
-    /// The next frame, where it is one with samples left out or heard once more.
-    fn adapt(&mut self, span: Span, behind: i64, excess: i64) -> Option<[u8; FRAME]> {
-        self.overfull = match excess {
-            ..STEP => 0,
-            STEP => self.overfull.saturating_add(1),
-            _ => self.overfull.saturating_add(HASTE),
+    /// The next frame, where it is one with samples left out or heard once more. False where it is not, and nothing was read.
+    fn adapt(&mut self, span: Span, behind: i64, excess: i64, frame: &mut [S::Sample]) -> bool {
+        self.overfull = match excess.cmp(&Self::STEP) {
+            Ordering::Less => 0,
+            Ordering::Equal => self.overfull.saturating_add(1),
+            Ordering::Greater => self.overfull.saturating_add(HASTE),
         };
         let beyond = behind.saturating_sub(self.delay.most());
-        if beyond > STEP {
-            return self.cut(span, beyond.unsigned_abs());
+        if beyond > Self::STEP {
+            return self.cut(span, beyond.unsigned_abs(), frame);
         }
         let quiet = self.quiet(span.play);
         let patient = self.overfull >= PATIENCE;
-        let one = |by: i64| isize::try_from(by).map(|by| by..=by);
+        let one = |by: i64| isize::try_from(by).map_or(0..=0, |by| by..=by);
         let (jumps, likeness) = match quiet {
-            true if patient && self.steady > 1 => (one(excess.min(STEP)).ok()?, NONE),
-            true if excess < 0 && self.steady > 1 => (one(excess.max(-STEP)).ok()?, NONE),
-            false if patient && excess > 2 * STEP && self.steady > 4 => (SHORTEST..=LONGEST, ALIKE),
-            false if excess < 0 && self.steady > 2 => (-LONGEST..=-SHORTEST, ALIKE),
-            _ => return None,
+            true if patient && self.steady > 1 => (one(excess.min(Self::STEP)), NONE),
+            true if excess < 0 && self.steady > 1 => (one(excess.max(-Self::STEP)), NONE),
+            false if patient && excess > 2 * Self::STEP && self.steady > 4 => (Self::SHORTEST..=Self::LONGEST, ALIKE),
+            false if excess < 0 && self.steady > 2 => (-Self::LONGEST..=-Self::SHORTEST, ALIKE),
+            _ => return false,
         };
-        self.splice(span, jumps, likeness)
+        self.splice(span, jumps, likeness, frame)
     }
 
-    fn splice(&mut self, span: Span, jumps: RangeInclusive<isize>, likeness: f32) -> Option<[u8; FRAME]> {
-        let most = FRAME.saturating_add_signed((*jumps.end()).max(0));
+    fn splice(&mut self, span: Span, jumps: RangeInclusive<isize>, likeness: f32, frame: &mut [S::Sample]) -> bool {
+        let most = frame_of::<S>().saturating_add_signed((*jumps.end()).max(0));
         // What was made up does not lead to what comes: there is no going back to it.
         if self.concealer.conceals() || !self.ring.has(span.play, most) {
-            return None;
+            return false;
         }
-        let mut around = Around { law: self.law, samples: [self.law.silence(); BEFORE + AFTER] };
-        let (before, after) = around.samples.split_at_mut(BEFORE);
-        before.copy_from_slice(self.concealer.last(BEFORE));
+        let mut around = Around::new(self.sound);
+        let (before, after) = around.sides();
+        before.copy_from_slice(self.concealer.last(before.len()));
         self.ring.copy(span.play, after);
         let jump = around.likest(jumps);
         if jump.likeness < likeness {
-            return None;
+            return false;
         }
         self.moved(span, i64::try_from(jump.by).unwrap_or(0));
-        Some(around.frame(jump.by))
+        around.frame(jump.by, frame);
+        true
     }
 
     /// Leaves out what lies beyond the longest delay.
-    fn cut(&mut self, span: Span, beyond: u64) -> Option<[u8; FRAME]> {
-        let there = span.play.saturating_add(beyond.min(span.end - span.play));
-        let mut around = Around { law: self.law, samples: [self.law.silence(); BEFORE + AFTER] };
-        let whole = self.ring.has(span.play, FRAME) && self.ring.has(there, FRAME);
-        let (here, next) = around.samples.split_at_mut(BEFORE).1.split_at_mut(FRAME);
+    fn cut(&mut self, span: Span, beyond: u64, frame: &mut [S::Sample]) -> bool {
+        let (there, length) = (span.play.saturating_add(beyond.min(span.end - span.play)), frame_of::<S>());
+        let mut around = Around::new(self.sound);
+        let whole = self.ring.has(span.play, length) && self.ring.has(there, length);
+        let (here, next) = around.sides().1.split_at_mut(length);
         self.ring.copy(span.play, here);
         self.ring.copy(there, next);
         let by = signed(there - span.play);
         if whole {
             self.moved(span, by);
-            return Some(around.frame(FRAME.cast_signed()));
+            around.frame(length.cast_signed(), frame);
+        } else {
+            self.moved(span, by - Self::STEP);
         }
-        self.moved(span, by - STEP);
-        None
+        whole
     }
 
     /// A frame was read, and so many samples beside it were left out or will be heard once more.
     fn moved(&mut self, span: Span, by: i64) {
-        let read = usize::try_from(STEP + by).unwrap_or(0);
+        let read = usize::try_from(Self::STEP + by).unwrap_or(0);
         self.ring.forget(span.play, read);
-        let play = span.play.saturating_add_signed(STEP + by);
+        let play = span.play.saturating_add_signed(Self::STEP + by);
         self.span = Some(Span { play, ..span });
         self.steady = 0;
         if by < 0 {
-            self.counts.lengthened += time(-by);
+            self.counts.lengthened += Self::time(-by);
         } else {
-            self.counts.shortened += time(by);
+            self.counts.shortened += Self::time(by);
         }
     }
 
     /// Whether there is no speech in the next samples.
     fn quiet(&self, play: u64) -> bool {
-        let mut next = [0; FRAME];
-        self.ring.copy(play, &mut next);
-        level::mean_square(self.law, &next) < FAINT
+        let mut next = [self.sound.silence(); PART];
+        let Some(next) = next.get_mut(..frame_of::<S>()) else { return false };
+        self.ring.copy(play, next);
+        self.sound.mean_square(next) < FAINT
     }
 
     /// Reads the frame at the reader's place, and makes up what of it has not come.
-    fn read(&mut self, frame: &mut [u8; FRAME]) {
+    fn read(&mut self, frame: &mut [S::Sample]) {
         let Some(span) = &mut self.span else { return };
-        let mut at = 0;
-        while at < FRAME {
+        let (mut at, whole) = (0, frame.len());
+        while at < whole {
             let place = span.play + count(at);
-            let (came, length) = self.ring.run(place, FRAME - at);
+            let (came, length) = self.ring.run(place, whole - at);
             let Some(part) = frame.get_mut(at..at + length) else { break };
             at += length;
             match &mut self.pause {
                 _ if came => self.ring.copy(place, part),
-                Some(pause) if place >= pause.since => pause.noise.fill(self.law, part),
+                Some(pause) if place >= pause.since => pause.noise.fill(self.sound, part),
                 _ => {
                     self.concealer.conceal(part);
                     let made_up = i64::try_from(length).unwrap_or(0);
                     if place >= span.end {
                         self.unsure += made_up;
                     } else if place >= span.begin {
-                        self.counts.concealed += time(made_up);
+                        self.counts.concealed += Self::time(made_up);
                     }
                     continue;
                 }
             }
             self.concealer.heard(part);
         }
-        self.ring.forget(span.play, FRAME);
-        span.play = span.play.saturating_add(count(FRAME));
+        self.ring.forget(span.play, whole);
+        span.play = span.play.saturating_add(count(whole));
+    }
+
+    /// Puts what the decoder made up where packets are missing, as far as it is not read yet.
+    pub(super) fn mend(&mut self, at: u64, samples: &[S::Sample]) {
+        let Some(span) = &mut self.span else { return };
+        let from = at.max(span.play);
+        let Some(samples) = usize::try_from(from - at).ok().and_then(|read| samples.get(read..)) else { return };
+        self.ring.put(from, samples);
+        span.end = span.end.max(from + count(samples.len()));
+        self.counts.concealed += Self::time(i64::try_from(samples.len()).unwrap_or(0));
+    }
+
+    fn time(samples: i64) -> Duration {
+        Duration::from_micros(samples.unsigned_abs().saturating_mul(1000) / Self::MS.unsigned_abs())
     }
 }
 
@@ -372,21 +361,19 @@ fn signed(samples: u64) -> i64 {
     i64::try_from(samples).unwrap_or(i64::MAX)
 }
 
-fn time(samples: i64) -> Duration {
-    Duration::from_micros(samples.unsigned_abs().saturating_mul(125))
+/// Samples of the longest packet that is taken: 60 ms are the longest anybody sends, 100 ms are borne, and 120 ms of what is decoded.
+const fn longest_packet<S: Sound>() -> u64 {
+    if S::PER_MS == 8 { LONGEST_PACKET } else { 120 * S::PER_MS as u64 }
 }
 
-/// Samples of the longest packet that is taken: 60 ms are the longest anybody sends, 100 ms are borne.
+/// Bytes of the longest packet of a byte a sample.
 pub const LONGEST_PACKET: u64 = 800;
-/// Samples of a frame. So much too far behind is borne: one visit of the socket may fall on either side of a packet.
-const STEP: i64 = 160;
+/// Samples that are handled at once: a frame at the highest rate.
+const PART: usize = 320;
 /// Frames too far behind by just a step that are waited for (10 s), and how much more any further counts.
 const PATIENCE: u32 = 500;
 const HASTE: u32 = 25;
-/// Jumps that are tried within speech: 5 to 20 ms.
-const SHORTEST: isize = 40;
-const LONGEST: isize = 160;
-/// How much both sides of such a jump must resemble each other, and of one within a pause.
+/// How much both sides of a jump within speech must resemble each other, and of one within a pause.
 const ALIKE: f32 = 0.6;
 const NONE: f32 = -1.0;
 /// -45 dB.

@@ -1,5 +1,6 @@
 //! One RTP session as a pure machine: SDP answer, RTP, telephone-event, jitter buffer, paced sender (RFC 3264, 3550, 4733).
 
+mod arrival;
 mod comfort_noise;
 mod concealment;
 pub mod contract;
@@ -10,6 +11,7 @@ pub mod grid;
 pub mod jitter_buffer;
 pub mod keypad;
 pub mod latch;
+mod outbound;
 pub mod prompts;
 pub mod quality;
 pub mod reception;
@@ -22,6 +24,7 @@ mod source;
 mod splice;
 pub mod srtp;
 pub mod telephone_event;
+mod wideband;
 
 pub use contract::{Event, Input, Output, Settings, Silence, Socket};
 pub use reception::{Dropped, Statistics};

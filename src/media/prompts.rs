@@ -1,6 +1,6 @@
 //! Prompts in the order they were asked for, cut into frames: what the paced sender takes from, with its progress told sample by sample.
 
-use crate::audio::{FRAME, Law};
+use crate::audio::{Converter, Form, Frame};
 use crate::base::PlayId;
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug, Default)]
 pub struct Prompts {
     queue: VecDeque<Prompt>,
+    /// For what was made for another band than the one that is spoken.
+    converter: Converter,
 }
 
 #[derive(Clone, Debug)]
 struct Prompt {
     play: PlayId,
-    law: Law,
+    form: Form,
     chunks: VecDeque<Bytes>,
     buffered: usize,
     sent: usize,
@@ -38,12 +40,12 @@ pub enum Progress {
 }
 
 impl Prompts {
-    /// Puts a prompt behind the others; its bytes will be of `law`. False when too many wait already.
+    /// Puts a prompt behind the others; its bytes will be of `form`. False when too many wait already.
     #[must_use]
-    pub fn queue(&mut self, play: PlayId, law: Law) -> bool {
+    pub fn queue(&mut self, play: PlayId, form: Form) -> bool {
         let room = self.queue.len() < MOST;
         if room {
-            self.queue.push_back(Prompt { play, law, chunks: VecDeque::new(), buffered: 0, sent: 0, ended: false });
+            self.queue.push_back(Prompt { play, form, chunks: VecDeque::new(), buffered: 0, sent: 0, ended: false });
         }
         room
     }
@@ -68,7 +70,7 @@ impl Prompts {
     /// The prompt that more bytes are wanted for, while less than 200 ms lie ready.
     #[must_use]
     pub fn hungry(&self) -> Option<PlayId> {
-        let ready: usize = self.queue.iter().map(|prompt| prompt.buffered).sum();
+        let ready: usize = self.queue.iter().map(|prompt| prompt.buffered * WIDE / prompt.form.bytes_per_ms()).sum();
         self.queue.iter().find(|prompt| !prompt.ended).filter(|_| ready < READY).map(|prompt| prompt.play)
     }
 
@@ -78,18 +80,24 @@ impl Prompts {
         !self.queue.is_empty()
     }
 
-    /// Puts sound in `law` into the next frame, which is silence or noise and stays it where there is none. A prompt whose bytes
-    /// come too slowly waits for a whole frame.
-    pub fn fill(&mut self, law: Law, frame: &mut [u8; FRAME], mut told: impl FnMut(Progress)) {
+    /// Puts sound into the next frame, which is silence or noise and stays it where there is none. A prompt whose bytes come too
+    /// slowly waits for a whole frame.
+    pub fn fill(&mut self, frame: &mut Frame, mut told: impl FnMut(Progress)) {
         while let Some(prompt) = self.queue.front_mut() {
-            if prompt.buffered < FRAME && !prompt.ended {
+            if prompt.buffered < prompt.form.frame_bytes() && !prompt.ended {
                 return;
             }
             let sounds = prompt.buffered > 0;
             if sounds && prompt.sent == 0 {
                 told(Progress::Began(prompt.play));
             }
-            prompt.cut(law, frame);
+            if sounds {
+                // The codec may have been agreed anew since the prompt was asked for.
+                let form = frame.form();
+                let mut own = if form == prompt.form { *frame } else { prompt.form.silence() };
+                prompt.cut(&mut own);
+                *frame = self.converter.turn(own, form);
+            }
             if prompt.ended && prompt.buffered == 0 {
                 told(prompt.finished(true));
                 self.queue.pop_front();
@@ -113,43 +121,51 @@ impl Prompts {
 }
 
 impl Prompt {
-    fn cut(&mut self, law: Law, frame: &mut [u8; FRAME]) {
-        let mut room: &mut [u8] = frame;
+    fn cut(&mut self, frame: &mut Frame) {
+        let mut room = [0; LONGEST_FRAME];
+        let wanted = self.form.frame_bytes().min(self.buffered);
+        let Some(bytes) = room.get_mut(..wanted) else { return };
+        let mut left: &mut [u8] = bytes;
         while let Some(chunk) = self.chunks.front_mut() {
-            let length = chunk.len().min(room.len());
-            let (part, rest) = room.split_at_mut(length);
+            let length = chunk.len().min(left.len());
+            let (part, rest) = left.split_at_mut(length);
             chunk.copy_to_slice(part);
-            // The codec may have been agreed anew since the prompt was asked for.
-            self.law.translate(law, part);
-            self.buffered -= length;
-            self.sent += length;
-            room = rest;
+            left = rest;
             if !chunk.is_empty() {
-                return;
+                break;
             }
             self.chunks.pop_front();
         }
+        self.buffered -= wanted;
+        self.sent += wanted;
+        frame.overwrite(bytes);
     }
 
     fn finished(&self, complete: bool) -> Progress {
-        let sent_ms = u32::try_from(self.sent / BYTES_PER_MS).unwrap_or(u32::MAX);
+        let sent_ms = u32::try_from(self.sent / self.form.bytes_per_ms()).unwrap_or(u32::MAX);
         Progress::Finished { play: self.play, sent_ms, complete }
     }
 }
 
 const MOST: usize = 64;
-/// 200 ms.
-const READY: usize = 1600;
-const BYTES_PER_MS: usize = 8;
+/// Bytes of a millisecond of a wide band, and of 200 ms.
+const WIDE: usize = 32;
+const READY: usize = 200 * WIDE;
+/// Bytes of 20 ms of a wide band.
+const LONGEST_FRAME: usize = 640;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::{FRAME, Law};
+
+    const MU: Form = Form::Narrow(Law::Mu);
 
     fn fill(prompts: &mut Prompts) -> ([u8; FRAME], Vec<Progress>) {
-        let (mut frame, mut told) = ([0xFF; FRAME], Vec::new());
-        prompts.fill(Law::Mu, &mut frame, |progress| told.push(progress));
-        (frame, told)
+        let (mut frame, mut told) = (MU.silence(), Vec::new());
+        prompts.fill(&mut frame, |progress| told.push(progress));
+        let Frame::Narrow(Law::Mu, coded) = frame else { panic!("{:?}", frame.form()) };
+        (coded, told)
     }
 
     fn finished(play: u64, sent_ms: u32, complete: bool) -> Progress {
@@ -159,7 +175,7 @@ mod tests {
     #[test]
     fn a_prompt_is_cut_into_frames_whatever_its_chunks_and_its_last_frame_is_filled_up() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), Law::Mu));
+        assert!(prompts.queue(PlayId(1), MU));
         let sound: Vec<u8> = (0..200).collect();
         for chunk in sound.chunks(7) {
             prompts.push(PlayId(1), Bytes::copy_from_slice(chunk));
@@ -180,7 +196,7 @@ mod tests {
     fn prompts_play_in_order_and_an_empty_one_finishes_without_a_sound() {
         let mut prompts = Prompts::default();
         for play in 1..=3 {
-            assert!(prompts.queue(PlayId(play), Law::Mu));
+            assert!(prompts.queue(PlayId(play), MU));
         }
         prompts.push(PlayId(3), Bytes::from_static(&[3; FRAME]));
         prompts.push(PlayId(1), Bytes::from_static(&[1; FRAME]));
@@ -193,7 +209,7 @@ mod tests {
     #[test]
     fn stopping_tells_of_every_prompt_and_later_bytes_are_ignored() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), Law::Mu) && prompts.queue(PlayId(2), Law::Mu));
+        assert!(prompts.queue(PlayId(1), MU) && prompts.queue(PlayId(2), MU));
         prompts.push(PlayId(1), Bytes::from(vec![1; 1600]));
         fill(&mut prompts);
         let mut told = Vec::new();
@@ -207,7 +223,7 @@ mod tests {
     fn more_is_wanted_while_less_than_200_ms_lie_ready_also_from_the_next_prompt() {
         let mut prompts = Prompts::default();
         assert_eq!(prompts.hungry(), None);
-        assert!(prompts.queue(PlayId(1), Law::Mu) && prompts.queue(PlayId(2), Law::Mu));
+        assert!(prompts.queue(PlayId(1), MU) && prompts.queue(PlayId(2), MU));
         assert_eq!(prompts.hungry(), Some(PlayId(1)));
         prompts.push(PlayId(1), Bytes::from(vec![1; 1599]));
         assert_eq!(prompts.hungry(), Some(PlayId(1)));
@@ -220,10 +236,35 @@ mod tests {
     #[test]
     fn a_prompt_made_for_another_law_is_translated() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), Law::A));
+        assert!(prompts.queue(PlayId(1), Form::Narrow(Law::A)));
         prompts.push(PlayId(1), Bytes::from(vec![Law::A.encode(8000); FRAME]));
         let (frame, _) = fill(&mut prompts);
         let sample = Law::Mu.decode(frame[0]);
         assert!((7600..8400).contains(&sample), "{sample}");
+    }
+
+    #[test]
+    fn a_prompt_made_for_the_other_band_is_brought_to_it() {
+        let sine = |rate: f32, n: usize| (8000.0 * (n as f32 * 400.0 * std::f32::consts::TAU / rate).sin()) as i16;
+        let loudest = |samples: &[i16]| samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+        let mut prompts = Prompts::default();
+        assert!(prompts.queue(PlayId(1), Form::Wide));
+        let bytes: Vec<u8> = (0..960).flat_map(|n| sine(16_000.0, n).to_le_bytes()).collect();
+        // A chunk may end in the midst of a sample.
+        for chunk in bytes.chunks(333) {
+            prompts.push(PlayId(1), Bytes::copy_from_slice(chunk));
+        }
+        prompts.end(PlayId(1));
+        let _ = fill(&mut prompts);
+        let (frame, told) = fill(&mut prompts);
+        assert!((7500..8500).contains(&loudest(&frame.map(|byte| Law::Mu.decode(byte)))) && told.is_empty());
+        assert_eq!(fill(&mut prompts).1, [finished(1, 60, true)]);
+
+        assert!(prompts.queue(PlayId(2), MU));
+        prompts.push(PlayId(2), Law::Mu.encode_all(&(0..480).map(|n| sine(8000.0, n)).collect::<Vec<_>>()).into());
+        let mut frame = Form::Wide.silence();
+        (0..2).for_each(|_| prompts.fill(&mut frame, |_| {}));
+        let Frame::Wide(samples) = frame else { panic!("{:?}", frame.form()) };
+        assert!((7500..8500).contains(&loudest(&samples)), "{}", loudest(&samples));
     }
 }

@@ -44,6 +44,11 @@ impl Equipment {
         match codec {
             // G.113 appendix I: G.711 with concealment.
             Codec::Pcmu | Codec::Pcma => Self { best: NARROW, impairment: 0.0, robustness: CONCEALED },
+            // G.113 appendix IV has G.722 at 64 kbit/s, but not how it minds loss: taken as the other wide-band codecs there do.
+            Codec::G722 => Self { best: WIDE, impairment: 13.0, robustness: WIDE_CONCEALED },
+            // Nor has it Opus: taken as the best of AMR-WB there.
+            #[cfg(feature = "opus")]
+            Codec::Opus => Self { best: WIDE, impairment: 8.0, robustness: WIDE_CONCEALED },
         }
     }
 
@@ -123,6 +128,10 @@ const NARROW: f64 = 93.2;
 const NARROW_SCALE: f64 = 100.0;
 /// Bpl of G.711 with concealment.
 const CONCEALED: f64 = 25.1;
+/// The rating of a wide-band line with nothing wrong (G.107.1).
+const WIDE: f64 = 129.0;
+/// Bpl of AMR-WB.
+const WIDE_CONCEALED: f64 = 4.9;
 /// What a packet waits for its own end; and the least that a peer's buffer adds, beside twice its jitter.
 const PACKET: Duration = Duration::from_millis(20);
 

@@ -134,7 +134,7 @@ impl Reception {
         run.note(run.highest.nearest(wire))
     }
 
-    /// Notes the time a packet took, both ends in timestamp units (their clocks need not agree).
+    /// Notes the time a packet took, both ends in steps of 8 kHz (their clocks need not agree).
     pub fn transit(&mut self, arrival: i64, timestamp: i64) {
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = self.transit.replace(transit) {

@@ -1,25 +1,25 @@
-//! Coded samples by the time they are of: a ring that knows which of them came.
+//! Samples by the time they are of: a ring that knows which of them came.
 
 use std::ops::Range;
 
 /// The ring. The sample of time `t` lies at `t` modulo its size.
 #[derive(Clone, Debug)]
-pub(super) struct Ring {
-    bytes: Box<[u8]>,
+pub(super) struct Ring<T> {
+    samples: Box<[T]>,
     /// A bit a sample: it came and was not read yet.
     came: Box<[u64]>,
 }
 
-impl Ring {
+impl<T: Copy + Default> Ring<T> {
     /// A ring for at least so many samples.
     pub(super) fn new(samples: u64) -> Self {
         let size = usize::try_from(samples).unwrap_or(MOST).clamp(WORD, MOST).next_power_of_two();
-        Self { bytes: vec![0; size].into_boxed_slice(), came: vec![0; size / WORD].into_boxed_slice() }
+        Self { samples: vec![T::default(); size].into_boxed_slice(), came: vec![0; size / WORD].into_boxed_slice() }
     }
 
     /// Samples that it holds.
     pub(super) fn reach(&self) -> u64 {
-        u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.samples.len()).unwrap_or(u64::MAX)
     }
 
     /// Nothing came.
@@ -28,11 +28,11 @@ impl Ring {
     }
 
     /// Puts samples in their place, over whatever stands there.
-    pub(super) fn put(&mut self, at: u64, samples: &[u8]) {
+    pub(super) fn put(&mut self, at: u64, samples: &[T]) {
         let (head, tail) = self.places(at, samples.len());
         let (front, back) = samples.split_at(head.len());
         for (part, range) in [(front, head), (back, tail)] {
-            if let Some(room) = self.bytes.get_mut(range) {
+            if let Some(room) = self.samples.get_mut(range) {
                 room.copy_from_slice(part);
             }
         }
@@ -40,11 +40,11 @@ impl Ring {
     }
 
     /// Reads samples, whether they came or not.
-    pub(super) fn copy(&self, at: u64, samples: &mut [u8]) {
+    pub(super) fn copy(&self, at: u64, samples: &mut [T]) {
         let (head, tail) = self.places(at, samples.len());
         let (front, back) = samples.split_at_mut(head.len());
         for (part, range) in [(front, head), (back, tail)] {
-            if let Some(stored) = self.bytes.get(range) {
+            if let Some(stored) = self.samples.get(range) {
                 part.copy_from_slice(stored);
             }
         }
@@ -106,13 +106,13 @@ impl Ring {
     /// Where `count` samples from time `at` lie: up to the end of the ring, and on from its start.
     fn places(&self, at: u64, count: usize) -> (Range<usize>, Range<usize>) {
         let start = self.place(at);
-        let head = count.min(self.bytes.len() - start);
+        let head = count.min(self.samples.len() - start);
         (start..start + head, 0..count - head)
     }
 }
 
 const WORD: usize = 64;
-/// 8 s.
+/// 8 s of narrow-band sound.
 const MOST: usize = 1 << 16;
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
                 prop_assert!(wanted[at..at + length].iter().all(|sample| sample.is_some() == came));
                 prop_assert!(at + length == 256 || wanted[at + length].is_some() != came);
                 if came {
-                    let mut read = vec![0; length];
+                    let mut read = vec![0_u8; length];
                     ring.copy(base + at as u64, &mut read);
                     prop_assert!(read.iter().zip(&wanted[at..]).all(|(read, wanted)| Some(*read) == *wanted));
                 }

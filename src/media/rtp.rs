@@ -3,7 +3,7 @@
 use super::keypad::Pressed;
 use super::rtcp::Ours;
 use super::srtp::LONGEST_TAG;
-use crate::audio::FRAME;
+use crate::audio::wideband::LONGEST_SENT;
 use rtc_rtp::header::Header;
 use rtc_shared::marshal::{Marshal as _, Unmarshal as _};
 
@@ -110,6 +110,8 @@ pub struct Numbering {
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
+    /// Of the clock in a slot.
+    step: u32,
     /// The next packet is the first one, or the first after a pause.
     marker: bool,
     /// Packets of this source, and their bytes of payload, as sender reports count them.
@@ -121,13 +123,31 @@ impl Numbering {
     /// A stream that begins with these random values (RFC 3550 section 5.1).
     #[must_use]
     pub const fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        Self { ssrc, sequence, timestamp, marker: true, packets: 0, octets: 0 }
+        Self { ssrc, sequence, timestamp, step: SAMPLES, marker: true, packets: 0, octets: 0 }
     }
 
-    /// Time that passes without a packet: the timestamp goes on, and the packet after it is marked (RFC 3551 section 4.1).
-    pub fn pause(&mut self, samples: u32) {
-        self.timestamp = self.timestamp.wrapping_add(samples);
+    /// Slots that pass without a packet: the timestamp goes on, and the packet after it is marked (RFC 3551 section 4.1).
+    pub fn pause(&mut self, slots: u32) {
+        self.timestamp = self.timestamp.wrapping_add(slots.wrapping_mul(self.step));
         self.marker = true;
+    }
+
+    /// Goes on by a clock of so many steps in a slot: another one is another source (RFC 7160 section 4.1).
+    pub fn turn_to(&mut self, step: u32) {
+        if std::mem::replace(&mut self.step, step) != step {
+            self.renew();
+        }
+    }
+
+    /// Steps of the clock in so many samples of 8 kHz.
+    pub(super) fn steps(&self, samples: i64) -> i64 {
+        samples.saturating_mul(i64::from(self.step / SAMPLES))
+    }
+
+    /// Steps of the clock in a slot.
+    #[must_use]
+    pub const fn step(&self) -> u32 {
+        self.step
     }
 
     /// Begins anew as another source, for a stream under another key: no two peers count rollovers over that alike. The sequence
@@ -141,7 +161,7 @@ impl Numbering {
 
     /// The packet for the next 20 ms.
     #[must_use]
-    pub fn packet(&mut self, payload_type: u8, payload: &[u8; FRAME]) -> Datagram {
+    pub fn packet(&mut self, payload_type: u8, payload: &[u8]) -> Datagram {
         let datagram = self.write(payload_type, self.marker, self.timestamp, payload);
         self.marker = false;
         datagram
@@ -185,7 +205,7 @@ impl Numbering {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(SAMPLES);
+        self.timestamp = self.timestamp.wrapping_add(self.step);
         datagram
     }
 }
@@ -194,17 +214,18 @@ pub(super) const VERSION: u8 = 2;
 const PADDING: u8 = 0x20;
 const EXTENSION: u8 = 0x10;
 const FIXED: usize = 12;
-const LONGEST: usize = FIXED + FRAME + LONGEST_TAG;
+const LONGEST: usize = FIXED + LONGEST_SENT + LONGEST_TAG;
 /// The lower half of all sequence numbers.
 const EARLY: u16 = 0x7FFF;
 /// Odd: every step leads to another source.
 const ANOTHER: u32 = 0x9E37_79B9;
-/// Samples of a frame, in the width of a timestamp.
+/// Steps of a clock of 8 kHz in a slot.
 pub const SAMPLES: u32 = 160;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::FRAME;
     use proptest::prelude::*;
 
     #[test]
@@ -220,7 +241,7 @@ mod tests {
         assert_eq!(read.payload, [0x55; FRAME]);
         let read = Packet::read(second.bytes()).unwrap();
         assert_eq!((read.marker, read.sequence, read.timestamp), (false, 0, 0));
-        numbering.pause(SAMPLES);
+        numbering.pause(1);
         let read = numbering.packet(8, &[0; FRAME]);
         let read = Packet::read(read.bytes()).unwrap();
         assert_eq!((read.marker, read.sequence, read.timestamp), (true, 1, 320));

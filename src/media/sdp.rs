@@ -11,17 +11,23 @@ pub use offer::{accept_answer, answer, offer};
 
 use super::rtcp::ControlPath;
 use super::srtp::{KeySource, Srtp};
-use crate::audio::Law;
+use crate::audio::wideband::WideCodec;
+use crate::audio::{Form, Law};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
-/// G.711 flavour on the wire; payload bytes go to Speech to Text undecoded.
+/// A codec on the wire. G.711 goes to Speech to Text undecoded, the others as linear sound of 16 kHz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// G.711 mu-law, static payload type 0.
     Pcmu,
     /// G.711 A-law, static payload type 8.
     Pcma,
+    /// G.722 at 64 kbit/s, static payload type 9.
+    G722,
+    /// Opus (RFC 7587), of a dynamic payload type.
+    #[cfg(feature = "opus")]
+    Opus,
 }
 
 impl Codec {
@@ -31,15 +37,34 @@ impl Codec {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            #[cfg(feature = "opus")]
+            Self::Opus => "opus",
         }
     }
 
-    /// Static payload type (RFC 3551 section 6).
+    /// Its rtpmap: the name with the clock, which for G.722 is not its sampling rate (RFC 3551 section 4.5.2), and for Opus with two
+    /// channels, however many it has (RFC 7587 section 7).
+    #[must_use]
+    pub const fn encoding(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU/8000",
+            Self::Pcma => "PCMA/8000",
+            Self::G722 => "G722/8000",
+            #[cfg(feature = "opus")]
+            Self::Opus => "opus/48000/2",
+        }
+    }
+
+    /// Payload type (RFC 3551 section 6): static, or what everybody numbers it.
     #[must_use]
     pub const fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
+            #[cfg(feature = "opus")]
+            Self::Opus => 111,
         }
     }
 
@@ -47,16 +72,32 @@ impl Codec {
     #[must_use]
     pub const fn clock(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8000,
+            Self::Pcmu | Self::Pcma | Self::G722 => 8000,
+            #[cfg(feature = "opus")]
+            Self::Opus => 48_000,
         }
     }
 
-    /// The law its bytes are coded by.
+    /// The form that its sound has here.
     #[must_use]
-    pub const fn law(self) -> Law {
+    pub const fn form(self) -> Form {
         match self {
-            Self::Pcmu => Law::Mu,
-            Self::Pcma => Law::A,
+            Self::Pcmu => Form::Narrow(Law::Mu),
+            Self::Pcma => Form::Narrow(Law::A),
+            Self::G722 => Form::Wide,
+            #[cfg(feature = "opus")]
+            Self::Opus => Form::Wide,
+        }
+    }
+
+    /// How it is decoded, unless it is G.711.
+    #[must_use]
+    pub(super) const fn wide(self) -> Option<WideCodec> {
+        match self {
+            Self::Pcmu | Self::Pcma => None,
+            Self::G722 => Some(WideCodec::G722),
+            #[cfg(feature = "opus")]
+            Self::Opus => Some(WideCodec::Opus),
         }
     }
 }
@@ -70,7 +111,7 @@ pub struct Negotiated {
     pub codec: Codec,
     /// Its payload type as the offer numbered it.
     pub payload_type: u8,
-    /// Payload type of telephone-event/8000 where the peer has it.
+    /// Payload type of telephone-event by the codec's clock where the peer has it.
     pub telephone_event: Option<u8>,
     /// Payload type of CN/8000 where the peer has it (RFC 3389).
     pub comfort_noise: Option<u8>,

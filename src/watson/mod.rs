@@ -89,13 +89,16 @@ impl Watson {
     }
 }
 
-/// The sound of the call as Watson names it: RTP payload of G.711 goes there and comes back without transcoding.
+/// The sound of the call as Watson names it: RTP payload of G.711 goes there and comes back without transcoding, sound of a wide
+/// band as linear samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// G.711 mu-law at 8 kHz.
     Mulaw,
     /// G.711 A-law at 8 kHz.
     Alaw,
+    /// Linear samples of 16 bits, little-endian, at 16 kHz.
+    L16,
 }
 
 impl Coding {
@@ -105,29 +108,43 @@ impl Coding {
         match self {
             Self::Mulaw => "audio/mulaw;rate=8000",
             Self::Alaw => "audio/alaw;rate=8000",
+            Self::L16 => "audio/l16;rate=16000;endianness=little-endian",
         }
     }
 
-    /// The code word of digital silence (ITU-T G.711).
+    /// Bytes of a second.
+    #[must_use]
+    pub const fn bytes_per_second(self) -> u32 {
+        match self {
+            Self::Mulaw | Self::Alaw => 8000,
+            Self::L16 => 32_000,
+        }
+    }
+
+    /// The byte of digital silence (ITU-T G.711).
     #[must_use]
     pub fn silence(self) -> u8 {
         match self {
             Self::Mulaw => 0xff,
             Self::Alaw => 0xd5,
+            Self::L16 => 0,
         }
     }
 
     /// Whether a service's content type is this coding. A missing rate is forgiven, `audio/basic` is mu-law at 8 kHz.
     #[must_use]
     pub fn matches(self, content_type: &str) -> bool {
-        let mut parts = content_type.split(';').map(str::trim);
-        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let rate = parts.find_map(|part| part.strip_prefix("rate=")).unwrap_or("8000");
-        let ours = match self {
-            Self::Mulaw => essence == "audio/mulaw" || essence == "audio/basic",
-            Self::Alaw => essence == "audio/alaw",
+        let content_type = content_type.to_ascii_lowercase();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let parameter = |name: &str| {
+            content_type.split(';').skip(1).find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
         };
-        ours && rate == "8000"
+        let rate = parameter("rate").unwrap_or("8000");
+        match self {
+            Self::Mulaw => matches!(essence, "audio/mulaw" | "audio/basic") && rate == "8000",
+            Self::Alaw => essence == "audio/alaw" && rate == "8000",
+            Self::L16 => essence == "audio/l16" && rate == "16000" && parameter("endianness") != Some("big-endian"),
+        }
     }
 }
 
@@ -143,5 +160,10 @@ mod tests {
         assert!(!Coding::Mulaw.matches("audio/mulaw;rate=16000"));
         assert!(!Coding::Mulaw.matches("audio/alaw;rate=8000"));
         assert!(!Coding::Alaw.matches("text/html"));
+        assert!(Coding::L16.matches(Coding::L16.content_type()));
+        assert!(Coding::L16.matches("audio/l16; rate=16000; channels=1"));
+        for other in ["audio/l16;rate=8000", "audio/l16", "audio/l16;rate=16000;endianness=big-endian", "audio/mulaw"] {
+            assert!(!Coding::L16.matches(other), "{other}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::scenario::Scenario;
 use super::{Stage, StageError};
 use crate::app::phone::{self, Ear, Noticed, Phone, PhoneCall, PhoneEvent, Placing};
 use crate::audio::level::mean_square;
-use crate::audio::{FRAME, Law};
+use crate::audio::{Converter, FRAME, Form, Frame, Law};
 use crate::base::{PlayId, clock};
 use crate::call::output::TurnTimes;
 use crate::sandbox::cxone::Contact;
@@ -45,6 +45,7 @@ pub(super) async fn perform(
         call,
         contact,
         ear: Ear::default(),
+        converter: Converter::default(),
         speaking: None,
         spoken: 0,
         meter: Meter::default(),
@@ -70,6 +71,8 @@ struct Caller<'a> {
     call: PhoneCall,
     contact: Contact,
     ear: Ear,
+    /// To what the ear hears.
+    converter: Converter,
     /// What the caller is saying.
     speaking: Option<PlayId>,
     /// Samples of it that must have been sent by now.
@@ -153,7 +156,7 @@ impl Caller<'_> {
                 self.tell(|at| Moment::Refused(at, code, reason.clone()));
                 self.feed(ScriptInput::Refused { code }).await;
             }
-            PhoneEvent::Heard { law, frame } => self.hear(law, &frame).await,
+            PhoneEvent::Heard { form, frame } => self.hear(form, &frame).await,
             PhoneEvent::Played(play) if self.speaking == Some(play) => {
                 self.speaking = None;
                 self.done.heard.push(Vec::new());
@@ -175,14 +178,15 @@ impl Caller<'_> {
     }
 
     /// Listens, and speaks when the assistant has finished.
-    async fn hear(&mut self, law: Law, frame: &[u8]) {
-        let mut sound = frame.to_vec();
-        law.translate(Law::Mu, &mut sound);
+    async fn hear(&mut self, form: Form, bytes: &[u8]) {
+        let mut frame = form.silence();
+        frame.overwrite(bytes);
+        let Frame::Narrow(law, sound) = self.converter.turn(frame, Form::Narrow(Law::Mu)) else { return };
         if let Some(segment) = self.done.heard.last_mut() {
             segment.extend_from_slice(&sound);
         }
-        self.measure(law, frame);
-        let noticed = self.ear.hear(law, frame);
+        self.measure(law, &sound);
+        let noticed = self.ear.hear(law, &sound);
         match noticed {
             Some(Noticed::Began) => self.waited(),
             Some(Noticed::Quiet(silence)) if self.speaking.is_none() && self.has_finished(silence) => {
@@ -221,7 +225,7 @@ impl Caller<'_> {
             Some(line) => {
                 self.ear.settle();
                 self.tell(|at| Moment::Caller(at, line.words.clone()));
-                self.speaking = Some(self.call.play(line.samples()));
+                self.speaking = Some(self.call.play(&line.clip()));
                 self.done.said += 1;
                 self.spoken = 0;
                 self.waited();

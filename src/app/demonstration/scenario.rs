@@ -155,6 +155,12 @@ impl Line {
             Sound::Synthesised | Sound::Recorded(_) => &[],
         }
     }
+
+    /// The same to play.
+    #[must_use]
+    pub fn clip(&self) -> wav::Clip {
+        wav::Clip::telephone(self.samples().to_vec())
+    }
 }
 
 fn said(after: Duration, words: &str, heard: &'static [&'static str]) -> Line {

@@ -9,7 +9,8 @@ pub use crate::sip::digest::Credentials;
 pub use crate::sip::ladder::{Disclosure, Shown};
 pub use ear::{Ear, Noticed};
 
-use crate::audio::Law;
+use crate::audio::wav::Clip;
+use crate::audio::{Form, Law};
 use crate::base::{PlayId, Tone};
 use crate::call::{LegCommand, MediaEvent};
 use crate::media::Statistics;
@@ -100,7 +101,7 @@ pub struct PhoneCall {
     /// The INVITE carries no offer.
     late_offer: bool,
     /// Of the first agreement: what is heard is coded by it.
-    heard_in: Law,
+    heard_in: Form,
     /// What is sent now.
     codec: Option<Codec>,
     plays: u64,
@@ -140,8 +141,8 @@ pub enum PhoneEvent {
     },
     /// 20 ms of sound.
     Heard {
-        /// Coded by this law.
-        law: Law,
+        /// How the sound lies in its bytes.
+        form: Form,
         /// The sound.
         frame: Bytes,
     },
@@ -228,7 +229,7 @@ impl Phone {
             credentials: placing.credentials,
         };
         let leg = self.sip.dial(dial, placing.transport).await?;
-        let (late_offer, heard_in, codec) = (placing.late_offer, Law::Mu, None);
+        let (late_offer, heard_in, codec) = (placing.late_offer, Form::Narrow(Law::Mu), None);
         Ok(PhoneCall { leg, control, events, audio, exchange, late_offer, heard_in, codec, plays: 0, over: false })
     }
 
@@ -273,17 +274,22 @@ impl PhoneCall {
                     | MediaEvent::InBandDigit(_)
                     | MediaEvent::PlayStarted { .. } => {}
                 },
-                Some(frame) = self.audio.recv() => return PhoneEvent::Heard { law: self.heard_in, frame },
+                Some(frame) = self.audio.recv() => return PhoneEvent::Heard { form: self.heard_in, frame },
             }
         }
     }
 
-    /// Plays 8 kHz samples after what plays already. Without effect before the answer.
-    pub fn play(&mut self, samples: &[i16]) -> PlayId {
+    /// Plays a sound after what plays already, at the rate of the codec. Without effect before the answer.
+    pub fn play(&mut self, clip: &Clip) -> PlayId {
         let play = PlayId(self.plays);
         self.plays += 1;
         if let Some(codec) = self.codec {
-            let sound = Bytes::from(codec.law().encode_all(samples));
+            let form = codec.form();
+            let samples = match form {
+                Form::Narrow(_) => clip.narrow(),
+                Form::Wide => clip.wide(),
+            };
+            let sound = Bytes::from(form.encode_all(&samples));
             // The channel is new and empty; dropping the sender ends what is played.
             let _ = self.control.play(play).try_send(sound);
         }
@@ -304,6 +310,12 @@ impl PhoneCall {
     pub async fn hold(&mut self) {
         let sdp = self.exchange.hold();
         self.leg.command(LegCommand::Offer { sdp }).await;
+    }
+
+    /// Offers the call anew in these codecs, by re-INVITE; `Changed` follows.
+    pub async fn change_codecs(&mut self, codecs: Vec<Codec>) {
+        self.exchange.prefer(codecs);
+        self.resume().await;
     }
 
     /// Takes the peer off hold; `Changed` follows.
@@ -332,7 +344,7 @@ impl PhoneCall {
             DialEvent::Provisional { code, reason, .. } => Some(PhoneEvent::Progress { code, reason }),
             DialEvent::Answered { sdp, headers } => match self.described(&sdp.unwrap_or_default()).await {
                 Ok(codec) => {
-                    self.heard_in = codec.law();
+                    self.heard_in = codec.form();
                     Some(PhoneEvent::Answered { headers, codec })
                 }
                 Err(problem) => {
@@ -442,8 +454,14 @@ fn route(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// In order of preference.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+/// What it speaks, in order of preference.
+pub const CODECS: &[Codec] = &[
+    Codec::Pcmu,
+    Codec::Pcma,
+    Codec::G722,
+    #[cfg(feature = "opus")]
+    Codec::Opus,
+];
 /// What is heard comes in pieces of this length.
 const FRAME_TIME: Duration = Duration::from_millis(20);
 /// Apart from where gateways have theirs by default.

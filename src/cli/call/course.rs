@@ -3,13 +3,14 @@
 use super::Call;
 use super::outcome::Outcome;
 use crate::app::phone::{self, PhoneCall, PhoneEvent};
+use crate::audio::wav::Clip;
 use crate::base::{PlayId, clock};
 use crate::cli::terminal::{meanwhile, note};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::Signal;
 
 /// Holds the call to its end.
-pub(super) async fn hold(call: &Call, placed: PhoneCall, sound: &[i16], mut interrupt: Signal) -> Outcome {
+pub(super) async fn hold(call: &Call, placed: PhoneCall, sound: &Clip, mut interrupt: Signal) -> Outcome {
     let began = clock::now().at;
     let mut course = Course {
         call,
@@ -51,7 +52,7 @@ pub(super) async fn hold(call: &Call, placed: PhoneCall, sound: &[i16], mut inte
 struct Course<'a> {
     call: &'a Call,
     placed: PhoneCall,
-    sound: &'a [i16],
+    sound: &'a Clip,
     began: Instant,
     outcome: Outcome,
     playing: Option<PlayId>,

@@ -64,7 +64,8 @@ pub(super) struct Call {
     /// PEM file of its private key
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Signalling")]
     tls_key: Option<PathBuf>,
-    /// A codec to offer, PCMU or PCMA; may be given several times, the preferred one first. Without it both are offered
+    /// A codec to offer: PCMU, PCMA, G722 (and opus, where it was built in); may be given several times, the preferred one first.
+    /// Without it all are offered
     #[arg(long = "codec", value_name = "CODEC", value_parser = values::codec, help_heading = "Signalling")]
     codecs: Vec<Codec>,
     /// Encrypt the sound: off, optional (RTP/AVP with a=crypto) or required (RTP/SAVP). The keys go by the transport of the call
@@ -118,11 +119,11 @@ pub(super) async fn run(call: Call) -> Exit {
 
 async fn place(call: &Call) -> Result<Outcome, String> {
     let sound = match &call.play {
-        None => Vec::new(),
+        None => wav::Clip::default(),
         Some(path) => {
             let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let file = std::fs::File::open(path).map_err(|error| named(&error))?;
-            wav::read_telephone(std::io::BufReader::new(file)).map_err(|error| named(&error))?
+            wav::read(std::io::BufReader::new(file)).map_err(|error| named(&error))?
         }
     };
     let mut headers = Vec::new();

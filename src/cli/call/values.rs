@@ -1,6 +1,6 @@
 //! What the options of `call` may say.
 
-use crate::app::phone::Transport;
+use crate::app::phone::{self, Transport};
 use crate::media::sdp::{Codec, Encryption};
 use std::time::Duration;
 
@@ -31,11 +31,11 @@ pub(super) fn transport(text: &str) -> Result<Transport, String> {
 }
 
 pub(super) fn codec(text: &str) -> Result<Codec, String> {
-    let known = [Codec::Pcmu, Codec::Pcma];
-    known
-        .into_iter()
-        .find(|codec| codec.name().eq_ignore_ascii_case(text))
-        .ok_or_else(|| "PCMU and PCMA are".to_owned())
+    let known = phone::CODECS.iter().copied();
+    known.clone().find(|codec| codec.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let names: Vec<&str> = known.map(Codec::name).collect();
+        format!("{} are", names.join(", "))
+    })
 }
 
 pub(super) fn srtp(text: &str) -> Result<Encryption, String> {
@@ -90,7 +90,9 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!((transport("TCP"), codec("pcma")), (Ok(Transport::Tcp), Ok(Codec::Pcma)));
-        assert!(transport("sctp").is_err() && codec("G729").is_err());
+        assert_eq!(codec("g722"), Ok(Codec::G722));
+        assert!(transport("sctp").is_err());
+        assert!(codec("G729").is_err_and(|wrong| wrong.starts_with("PCMU, PCMA, G722")));
         assert_eq!(srtp("Required"), Ok(Encryption::Required));
         assert!(srtp("maybe").is_err());
     }

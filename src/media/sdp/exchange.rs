@@ -2,7 +2,7 @@
 //! same numbers, and `o=` counts the bodies that differ.
 
 use super::crypto::{Choice, Crypto, OFFERED};
-use super::offer::agree;
+use super::offer::{agree, number_of};
 use super::parse::{self, Ours, Stream};
 use super::{Codec, Direction, Encryption, LocalMedia, Negotiated, Privacy, SdpProblem, write};
 use crate::media::rtcp::ControlPath;
@@ -30,7 +30,8 @@ struct Streams {
     ours: usize,
     /// The codec that is spoken first.
     numbers: Vec<(Codec, u8)>,
-    telephone_event: Option<u8>,
+    /// Payload types of telephone-event by their clocks.
+    telephone_events: Vec<(u32, u8)>,
     /// Of the peer's offer: we do not ask for pauses ourselves.
     comfort_noise: Option<u8>,
     /// Whether RTCP goes by the ports of RTP: where the peer offered it, never of our own accord.
@@ -55,6 +56,11 @@ impl Exchange {
         Self { privacy, ..self }
     }
 
+    /// Other codecs from the next body on, in order of preference.
+    pub fn prefer(&mut self, codecs: Vec<Codec>) {
+        self.codecs = codecs;
+    }
+
     /// Answers an offer of the peer with the first of our codecs that it has.
     ///
     /// # Errors
@@ -64,7 +70,9 @@ impl Exchange {
         let mut agreed = agree(&read.audio, self.local.address, &self.codecs)?;
         let mut numbers = read.audio.codecs;
         put_first(&mut numbers, agreed.codec);
-        let (telephone_event, comfort_noise) = (agreed.telephone_event, agreed.comfort_noise);
+        let comfort_noise = agreed.comfort_noise;
+        // Answered is the one by the clock of the codec; the others are known for when it changes.
+        let (clock, telephone_events) = (agreed.codec.clock(), read.audio.telephone_events);
         let mut crypto = Vec::new();
         if let Choice::Encrypted(theirs) = read.audio.crypto {
             let ours = self.answer_crypto(&theirs)?;
@@ -73,9 +81,10 @@ impl Exchange {
         }
         let (all, ours, srtp) = (read.streams, read.chosen, agreed.srtp.clone());
         let multiplexed = agreed.rtcp == ControlPath::Multiplexed;
-        let streams = Streams { all, ours, numbers, telephone_event, comfort_noise, multiplexed, crypto, srtp };
+        let streams = Streams { all, ours, numbers, telephone_events, comfort_noise, multiplexed, crypto, srtp };
         let direction = Direction::new(agreed.send, agreed.receive);
-        let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], direction);
+        let events = agreed.telephone_event.map(|number| (clock, number));
+        let body = self.write(&streams, &[(agreed.codec, agreed.payload_type)], events.as_slice(), direction);
         self.agreed = Some(streams);
         Ok((body, agreed))
     }
@@ -99,7 +108,7 @@ impl Exchange {
                 again
             }
         };
-        let body = self.write(&streams, &streams.numbers, direction);
+        let body = self.write(&streams, &streams.numbers, &streams.telephone_events, direction);
         self.offered = Some(streams);
         body
     }
@@ -120,7 +129,7 @@ impl Exchange {
         if let Some((_, number)) = streams.numbers.iter().find(|(codec, _)| *codec == agreed.codec) {
             agreed.payload_type = *number;
         }
-        agreed.telephone_event = agreed.telephone_event.and(streams.telephone_event);
+        agreed.telephone_event = agreed.telephone_event.and(number_of(&streams.telephone_events, agreed.codec.clock()));
         agreed.comfort_noise = agreed.comfort_noise.and(streams.comfort_noise);
         streams.multiplexed &= agreed.rtcp == ControlPath::Multiplexed;
         if agreed.rtcp == ControlPath::Multiplexed && !streams.multiplexed {
@@ -159,9 +168,14 @@ impl Exchange {
             .zip(suites)
             .filter_map(|(tag, suite)| Some(Crypto { tag, suite: *suite, key: self.privacy.keys.key(*suite)?, mki: 0 }))
             .collect();
-        let (telephone_event, comfort_noise) = (Some(TELEPHONE_EVENT), None);
-        let all = Vec::new();
-        Streams { all, ours: 0, numbers, telephone_event, comfort_noise, multiplexed: false, crypto, srtp: None }
+        let telephone_events = TELEPHONE_EVENTS.into_iter().filter(|(clock, _)| self.ticks_by(*clock)).collect();
+        let (all, comfort_noise) = (Vec::new(), None);
+        Streams { all, ours: 0, numbers, telephone_events, comfort_noise, multiplexed: false, crypto, srtp: None }
+    }
+
+    /// Whether a codec of ours has this clock.
+    fn ticks_by(&self, clock: u32) -> bool {
+        self.codecs.iter().any(|codec| codec.clock() == clock)
     }
 
     /// Our line to the peer's. Our key stays as long as the peer keeps its own: with it change both, so that no side can be in
@@ -180,26 +194,36 @@ impl Exchange {
     /// The streams that were agreed, and beside their codecs all of ours whose numbers are free.
     fn again(&self, agreed: &Streams) -> Streams {
         let mut streams = agreed.clone();
+        streams.numbers.retain(|(codec, _)| self.codecs.contains(codec));
         for codec in &self.codecs {
             let known = streams.numbers.iter().any(|(numbered, _)| numbered == codec);
             if !known && !agreed.has(codec.payload_type()) {
                 streams.numbers.push((*codec, codec.payload_type()));
             }
         }
-        streams.telephone_event = agreed
-            .telephone_event
-            .or_else(|| std::iter::once(TELEPHONE_EVENT).chain(DYNAMIC).find(|number| !agreed.has(*number)));
+        streams.telephone_events.retain(|(clock, _)| self.ticks_by(*clock));
+        for (clock, usual) in TELEPHONE_EVENTS {
+            if self.ticks_by(clock) && number_of(&streams.telephone_events, clock).is_none() {
+                let free = std::iter::once(usual).chain(DYNAMIC).find(|number| !streams.has(*number));
+                streams.telephone_events.extend(free.map(|number| (clock, number)));
+            }
+        }
         streams
     }
 
     /// A body of ours; one that says what the last one said is the last one (RFC 3264 section 8).
-    fn write(&mut self, streams: &Streams, codecs: &[(Codec, u8)], direction: Direction) -> Bytes {
+    fn write(
+        &mut self,
+        streams: &Streams,
+        codecs: &[(Codec, u8)],
+        telephone_events: &[(u32, u8)],
+        direction: Direction,
+    ) -> Bytes {
         let first = if self.privacy.encryption == Encryption::Required { "RTP/SAVP" } else { "RTP/AVP" };
         let proto = streams.all.get(streams.ours).map_or(first, |stream| stream.proto.as_str());
-        let (telephone_event, comfort_noise) = (streams.telephone_event, streams.comfort_noise);
-        let crypto = streams.crypto.as_slice();
+        let (comfort_noise, crypto) = (streams.comfort_noise, streams.crypto.as_slice());
         let multiplexed = streams.multiplexed;
-        let audio = write::Audio { proto, codecs, telephone_event, comfort_noise, direction, multiplexed, crypto };
+        let audio = write::Audio { proto, codecs, telephone_events, comfort_noise, direction, multiplexed, crypto };
         let mut body = write::body(&self.local, &streams.all, streams.ours, &audio);
         if self.sent.as_ref().is_some_and(|sent| *sent != body) {
             self.local.session_version += 1;
@@ -215,6 +239,7 @@ impl Streams {
     fn has(&self, number: u8) -> bool {
         let formats = self.all.get(self.ours).map_or("", |stream| stream.formats.as_str());
         self.numbers.iter().any(|(_, used)| *used == number)
+            || self.telephone_events.iter().any(|(_, used)| *used == number)
             || formats.split_ascii_whitespace().any(|format| format.parse() == Ok(number))
     }
 }
@@ -231,7 +256,7 @@ fn put_first(numbers: &mut [(Codec, u8)], codec: Codec) {
     }
 }
 
-/// What everybody numbers it.
-const TELEPHONE_EVENT: u8 = 101;
+/// The clocks that there are, and how everybody numbers their keys.
+const TELEPHONE_EVENTS: [(u32, u8); 2] = [(8000, 101), (48_000, 110)];
 /// RFC 3551 section 6.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;

@@ -40,7 +40,8 @@ pub(super) fn agree(audio: &parse::Audio, local: IpAddr, preference: &[Codec]) -
         remote: audio.remote.unwrap_or(SocketAddr::new(nowhere, audio.port)),
         codec,
         payload_type,
-        telephone_event: audio.telephone_event,
+        // Keys go by the clock of the sound around them (RFC 4733 section 2.1): those of another would have no place in time.
+        telephone_event: number_of(&audio.telephone_events, codec.clock()),
         comfort_noise: audio.comfort_noise,
         // 0.0.0.0 says "send nothing to me" whatever the attribute says (RFC 3264 section 8.4).
         send: audio.direction.receives() && audio.remote.is_some(),
@@ -48,4 +49,9 @@ pub(super) fn agree(audio: &parse::Audio, local: IpAddr, preference: &[Codec]) -
         srtp: None,
         rtcp: audio.rtcp,
     })
+}
+
+/// The payload type of telephone-event by this clock.
+pub(super) fn number_of(telephone_events: &[(u32, u8)], clock: u32) -> Option<u8> {
+    telephone_events.iter().find(|(known, _)| *known == clock).map(|(_, number)| *number)
 }

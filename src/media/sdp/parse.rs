@@ -31,8 +31,8 @@ pub(super) struct Audio {
     pub(super) port: u16,
     /// Codecs that we have, with the peer's numbers, in the peer's order.
     pub(super) codecs: Vec<(Codec, u8)>,
-    /// Payload type of telephone-event/8000.
-    pub(super) telephone_event: Option<u8>,
+    /// Payload types of telephone-event by their clocks.
+    pub(super) telephone_events: Vec<(u32, u8)>,
     /// Payload type of CN/8000.
     pub(super) comfort_noise: Option<u8>,
     /// As the peer sees it.
@@ -99,7 +99,7 @@ fn session(body: &[u8]) -> Result<sdp_types::Session, SdpProblem> {
 
 fn audio(session: &sdp_types::Session, media: &sdp_types::Media, ours: &Ours<'_>) -> Result<Audio, SdpProblem> {
     let profile = Profile::of(&media.proto).ok_or_else(|| transport(&media.proto))?;
-    let Formats { ours: codecs, telephone_event, comfort_noise, offered } = formats(media, ours.codecs);
+    let Formats { ours: codecs, telephone_events, comfort_noise, offered } = formats(media, ours.codecs);
     if codecs.is_empty() {
         return Err(SdpProblem::NoCommonCodec { offered: offered.join(" ") });
     }
@@ -109,7 +109,7 @@ fn audio(session: &sdp_types::Session, media: &sdp_types::Media, ours: &Ours<'_>
     let remote = address(connection, ours.local)?.map(|ip| SocketAddr::new(ip, media.port));
     let direction = direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
     let rtcp = control(session, media, remote, ours.local);
-    Ok(Audio { remote, port: media.port, codecs, telephone_event, comfort_noise, direction, rtcp, crypto })
+    Ok(Audio { remote, port: media.port, codecs, telephone_events, comfort_noise, direction, rtcp, crypto })
 }
 
 /// Where RTCP goes. An `a=rtcp` that cannot be used is as none: reports are not worth a call.
@@ -157,7 +157,7 @@ fn transport(proto: &str) -> SdpProblem {
 #[derive(Default)]
 struct Formats {
     ours: Vec<(Codec, u8)>,
-    telephone_event: Option<u8>,
+    telephone_events: Vec<(u32, u8)>,
     comfort_noise: Option<u8>,
     /// Names of all its codecs.
     offered: Vec<String>,
@@ -169,10 +169,12 @@ fn formats(media: &sdp_types::Media, codecs: &[Codec]) -> Formats {
         let Some(encoding) = (number < 128).then(|| encoding(media, number)).flatten() else { continue };
         let mut parts = encoding.split('/');
         let (name, rate) = (parts.next().unwrap_or_default(), parts.next().unwrap_or("8000"));
-        let mono = parts.next().is_none_or(|channels| channels.trim() == "1");
+        let channels = parts.next().unwrap_or("1").trim();
         if name.eq_ignore_ascii_case("telephone-event") {
-            if rate == "8000" {
-                formats.telephone_event.get_or_insert(number);
+            if let Ok(rate) = rate.parse::<u32>()
+                && formats.telephone_events.iter().all(|(known, _)| *known != rate)
+            {
+                formats.telephone_events.push((rate, number));
             }
             continue;
         }
@@ -180,7 +182,11 @@ fn formats(media: &sdp_types::Media, codecs: &[Codec]) -> Formats {
             formats.comfort_noise.get_or_insert(number);
         }
         let codec = codecs.iter().find(|codec| codec.name().eq_ignore_ascii_case(name));
-        if let Some(&codec) = codec.filter(|_| rate == "8000" && mono) {
+        let written = |codec: &&Codec| {
+            let mut ours = codec.encoding().split('/').skip(1);
+            ours.next() == Some(rate) && ours.next().unwrap_or("1") == channels
+        };
+        if let Some(&codec) = codec.filter(written) {
             formats.ours.push((codec, number));
         }
         formats.offered.push(shown(name));

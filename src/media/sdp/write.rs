@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 pub(super) struct Audio<'a> {
     pub(super) proto: &'a str,
     pub(super) codecs: &'a [(Codec, u8)],
-    pub(super) telephone_event: Option<u8>,
+    /// By their clocks.
+    pub(super) telephone_events: &'a [(u32, u8)],
     pub(super) comfort_noise: Option<u8>,
     pub(super) direction: Direction,
     /// RTCP goes by the ports of RTP.
@@ -42,19 +43,20 @@ fn write_audio(text: &mut String, port: u16, audio: &Audio<'_>) {
     // Writing into a String cannot fail.
     let _ = write!(text, "m=audio {port} {}", audio.proto);
     let numbers = audio.codecs.iter().map(|(_, number)| *number);
-    for number in numbers.chain(audio.comfort_noise).chain(audio.telephone_event) {
+    let events = audio.telephone_events.iter().map(|(_, number)| *number);
+    for number in numbers.chain(audio.comfort_noise).chain(events) {
         let _ = write!(text, " {number}");
     }
     text.push_str("\r\n");
     crypto::write(text, audio.crypto);
     for (codec, number) in audio.codecs {
-        let _ = write!(text, "a=rtpmap:{number} {}/8000\r\n", codec.name());
+        let _ = write!(text, "a=rtpmap:{number} {}\r\n", codec.encoding());
     }
     if let Some(number) = audio.comfort_noise {
         let _ = write!(text, "a=rtpmap:{number} CN/8000\r\n");
     }
-    if let Some(number) = audio.telephone_event {
-        let _ = write!(text, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-16\r\n");
+    for (clock, number) in audio.telephone_events {
+        let _ = write!(text, "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-16\r\n");
     }
     if audio.multiplexed {
         text.push_str("a=rtcp-mux\r\n");

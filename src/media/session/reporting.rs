@@ -18,7 +18,7 @@ impl Session {
             Some(secured) => secured.open_control(bytes, &mut room),
             None => Ok(bytes),
         };
-        let streams = (self.numbering.sent(), self.source.ssrc());
+        let streams = (self.outbound.numbering.sent(), self.source.ssrc());
         *match opened {
             Ok(bytes) => match control.receive(at, from, agreed.latch.target(), streams, bytes) {
                 Ok(()) => return,
@@ -38,7 +38,8 @@ impl Session {
         if !control.is_due(now.at) {
             return;
         }
-        let ours = self.numbering.sent().by(samples(now.at, agreed.grid.next()));
+        let numbering = &self.outbound.numbering;
+        let ours = numbering.sent().by(numbering.steps(samples(now.at, agreed.grid.next())));
         let compound = control.report(now, ours, self.source.report());
         self.send_report(compound, out);
     }
@@ -46,7 +47,8 @@ impl Session {
     /// Our last report.
     pub(super) fn leave(&mut self, now: Now, out: &mut Vec<Output>) {
         let (Some(control), Some(agreed)) = (&mut self.control, &self.agreed) else { return };
-        let ours = self.numbering.sent().by(samples(now.at, agreed.grid.next()));
+        let numbering = &self.outbound.numbering;
+        let ours = numbering.sent().by(numbering.steps(samples(now.at, agreed.grid.next())));
         if let Some(compound) = control.leave(now, ours, self.source.report()) {
             self.send_report(compound, out);
         }

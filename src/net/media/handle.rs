@@ -44,7 +44,7 @@ pub struct MediaHandle {
     pub control: MediaControl,
     /// What happens. Ends when the session is over.
     pub events: mpsc::Receiver<MediaEvent>,
-    /// The caller's audio: G.711 of the codec agreed first, in real time without gaps, in chunks. Drop it where nobody listens.
+    /// The caller's audio in the form of the codec agreed first, in real time without gaps, in chunks. Drop it where nobody listens.
     pub audio: mpsc::Receiver<Bytes>,
 }
 
@@ -88,7 +88,7 @@ impl MediaControl {
         self.order(Command::Agree(negotiated));
     }
 
-    /// Queues a prompt. Its sound goes into the sender, in the codec agreed now; a full one means wait; dropping it ends the
+    /// Queues a prompt. Its sound goes into the sender, in the form of the codec agreed now; a full one means wait; dropping it ends the
     /// prompt. A closed one means that the prompt was stopped.
     #[must_use]
     pub fn play(&self, play: PlayId) -> mpsc::Sender<Bytes> {

@@ -3,7 +3,7 @@
 
 use super::sealed::{RecordingKey, SealedWriter};
 use crate::audio::wav::{StereoWriter, WavError};
-use crate::audio::{FRAME, Law};
+use crate::audio::{FRAME, Form, Law};
 use crate::base::{clock, metric};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -23,9 +23,9 @@ pub(super) struct Recorder {
 pub(super) struct Tap {
     recorder: Recorder,
     path: Arc<Path>,
-    law: Law,
-    /// Frames handed over so far.
-    done: u64,
+    form: Form,
+    /// Bytes of a side that were handed over.
+    done: usize,
     caller: Vec<u8>,
     assistant: Vec<u8>,
 }
@@ -40,9 +40,9 @@ enum Message {
 /// Up to a second of a call.
 struct Second {
     path: Arc<Path>,
-    law: Law,
-    /// Its place in the call, in samples.
-    at: u64,
+    form: Form,
+    /// Its place in the call, in bytes of a side.
+    at: usize,
     caller: Vec<u8>,
     assistant: Vec<u8>,
     last: bool,
@@ -58,7 +58,8 @@ pub(super) struct Writing {
 
 struct Open {
     sink: Sink,
-    written: u64,
+    /// Bytes of a side.
+    written: usize,
 }
 
 /// How a file is written.
@@ -83,24 +84,45 @@ impl Recorder {
 
 impl Tap {
     pub(super) fn new(recorder: Recorder, path: PathBuf) -> Self {
-        Self { recorder, path: path.into(), law: Law::Mu, done: 0, caller: Vec::new(), assistant: Vec::new() }
+        let form = Form::Narrow(Law::Mu);
+        Self { recorder, path: path.into(), form, done: 0, caller: Vec::new(), assistant: Vec::new() }
     }
 
-    /// What the frames are coded by: told before the first.
-    pub(super) fn agree(&mut self, law: Law) {
+    /// What form the sound has: told before the first.
+    pub(super) fn agree(&mut self, form: Form) {
         if self.done == 0 && self.caller.is_empty() {
-            self.law = law;
+            self.form = form;
         }
     }
 
     pub(super) fn frame(&mut self, caller: &[u8; FRAME], assistant: &[u8; FRAME]) {
-        if self.caller.capacity() == 0 {
-            self.caller.reserve_exact(SECOND);
-            self.assistant.reserve_exact(SECOND);
-        }
+        self.make_room();
         self.caller.extend_from_slice(caller);
         self.assistant.extend_from_slice(assistant);
-        if self.caller.len() >= SECOND {
+        self.hand_over_second();
+    }
+
+    pub(super) fn wide(&mut self, caller: &[i16; FRAME], assistant: &[i16; FRAME]) {
+        self.make_room();
+        self.caller.extend(caller.iter().flat_map(|sample| sample.to_le_bytes()));
+        self.assistant.extend(assistant.iter().flat_map(|sample| sample.to_le_bytes()));
+        self.hand_over_second();
+    }
+
+    /// Bytes of a second on each side.
+    const fn second(&self) -> usize {
+        1000 * self.form.bytes_per_ms()
+    }
+
+    fn make_room(&mut self) {
+        if self.caller.capacity() == 0 {
+            self.caller.reserve_exact(self.second());
+            self.assistant.reserve_exact(self.second());
+        }
+    }
+
+    fn hand_over_second(&mut self) {
+        if self.caller.len() >= self.second() {
             self.hand_over(false);
         }
     }
@@ -108,8 +130,8 @@ impl Tap {
     fn hand_over(&mut self, last: bool) {
         let (caller, assistant) = (std::mem::take(&mut self.caller), std::mem::take(&mut self.assistant));
         let at = self.done;
-        self.done += u64::try_from(caller.len()).unwrap_or(0);
-        let second = Second { path: Arc::clone(&self.path), law: self.law, at, caller, assistant, last };
+        self.done += caller.len();
+        let second = Second { path: Arc::clone(&self.path), form: self.form, at, caller, assistant, last };
         if self.recorder.queue.try_send(Message::Second(second)).is_err() {
             metrics::counter!(metric::QUEUE_DROPPED_TOTAL, "queue" => "recording").increment(1);
         }
@@ -143,7 +165,7 @@ impl Writing {
     fn write(&mut self, second: Second) {
         let Second { path, last, .. } = &second;
         self.touched.insert(Arc::clone(path), clock::now().at);
-        let file = self.files.entry(Arc::clone(path)).or_insert_with(|| open(path, self.key.as_ref()));
+        let file = self.files.entry(Arc::clone(path)).or_insert_with(|| open(path, second.form, self.key.as_ref()));
         if let Some(open) = file
             && let Err(error) = open.append(&second)
         {
@@ -174,23 +196,26 @@ impl Writing {
 
 impl Open {
     fn append(&mut self, second: &Second) -> Result<(), WavError> {
-        let silence = [second.law.silence(); FRAME];
+        let silence = match second.form {
+            Form::Narrow(law) => [law.silence(); FRAME],
+            Form::Wide => [0; FRAME],
+        };
         // Seconds that were lost on the way stay silent, so that what follows is in its place.
         while self.written < second.at {
-            self.sink.append(second.law, &silence, &silence)?;
-            self.written += u64::try_from(FRAME).unwrap_or(1);
+            self.sink.append(second.form, &silence, &silence)?;
+            self.written += silence.len();
         }
-        self.sink.append(second.law, &second.caller, &second.assistant)?;
-        self.written += u64::try_from(second.caller.len()).unwrap_or(0);
+        self.sink.append(second.form, &second.caller, &second.assistant)?;
+        self.written += second.caller.len();
         self.sink.checkpoint()
     }
 }
 
 impl Sink {
-    fn append(&mut self, law: Law, caller: &[u8], assistant: &[u8]) -> Result<(), WavError> {
+    fn append(&mut self, form: Form, caller: &[u8], assistant: &[u8]) -> Result<(), WavError> {
         match self {
-            Self::Plain(writer) => writer.append(law, caller, assistant)?,
-            Self::Sealed(writer) => writer.append(law, caller, assistant),
+            Self::Plain(writer) => writer.append(form, caller, assistant)?,
+            Self::Sealed(writer) => writer.append(form, caller, assistant),
         }
         Ok(())
     }
@@ -214,8 +239,8 @@ fn disk(error: std::io::Error) -> WavError {
     WavError::File(error.into())
 }
 
-fn open(path: &Path, key: Option<&RecordingKey>) -> Option<Open> {
-    match create(path, key) {
+fn open(path: &Path, form: Form, key: Option<&RecordingKey>) -> Option<Open> {
+    match create(path, form.rate(), key) {
         Ok(sink) => Some(Open { sink, written: 0 }),
         Err(error) => {
             failed(path, &error, "no recording of this call");
@@ -230,7 +255,7 @@ fn failed(path: &Path, error: &WavError, what: &str) {
 }
 
 /// A new file that only its owner reads.
-fn create(path: &Path, key: Option<&RecordingKey>) -> Result<Sink, WavError> {
+fn create(path: &Path, rate: u32, key: Option<&RecordingKey>) -> Result<Sink, WavError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let made = (|| {
         if let Some(folder) = path.parent() {
@@ -240,8 +265,8 @@ fn create(path: &Path, key: Option<&RecordingKey>) -> Result<Sink, WavError> {
     })();
     let file = BufWriter::new(made.map_err(disk)?);
     Ok(match key {
-        None => Sink::Plain(StereoWriter::new(file)?),
-        Some(key) => Sink::Sealed(Box::new(SealedWriter::new(file, key).map_err(disk)?)),
+        None => Sink::Plain(StereoWriter::new(file, rate)?),
+        Some(key) => Sink::Sealed(Box::new(SealedWriter::new(file, rate, key).map_err(disk)?)),
     })
 }
 
@@ -254,8 +279,6 @@ fn finish(path: &Path, file: Option<Open>) {
 }
 
 const QUEUE: usize = 1024;
-/// Bytes of a second on each side.
-const SECOND: usize = 8000;
 const ABANDONED: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -272,7 +295,7 @@ mod tests {
         let path = folder.path().join("new/call.wav");
         let (recorder, writing) = Recorder::new(None);
         let mut tap = Tap::new(recorder.clone(), path.clone());
-        tap.agree(Law::A);
+        tap.agree(Form::Narrow(Law::A));
         let (loud, quiet) = (Law::A.encode(8000), Law::A.encode(-100));
         for n in 0..120 {
             if n == 50 {
@@ -332,7 +355,7 @@ mod tests {
         writing.run();
         let mut samples = Vec::new();
         let file = File::open(path).unwrap();
-        super::super::sealed::unseal(file, &key, |pcm| {
+        super::super::sealed::unseal(file, &key, |_, pcm| {
             samples.extend_from_slice(pcm);
             Ok(())
         })
@@ -346,5 +369,45 @@ mod tests {
         let mut tap = Tap::new(recorder, PathBuf::from("/nowhere"));
         (0..50 * (QUEUE + 10)).for_each(|_| tap.frame(&[0; FRAME], &[0; FRAME]));
         assert_eq!(writing.queue.try_iter().count(), QUEUE);
+    }
+
+    #[test]
+    fn a_wide_band_is_recorded_at_its_rate_in_the_open_and_sealed() {
+        let key = RecordingKey::parse(&format!("{}=", "A".repeat(43))).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for sealing in [None, Some(key.clone())] {
+            let path = folder.path().join("wide.wav");
+            let (recorder, writing) = Recorder::new(sealing.clone());
+            let mut tap = Tap::new(recorder, path.clone());
+            tap.agree(Form::Wide);
+            (0..150).for_each(|n| {
+                if n == 100 {
+                    // The second second is lost.
+                    tap.done += 32_000;
+                }
+                tap.wide(&[1234; FRAME], &[-77; FRAME]);
+            });
+            drop(tap);
+            writing.run();
+            let (mut rate, mut samples) = (0, Vec::new());
+            match sealing {
+                Some(key) => {
+                    super::super::sealed::unseal(File::open(&path).unwrap(), &key, |of_file, pcm| {
+                        rate = of_file;
+                        samples.extend_from_slice(pcm);
+                        Ok(())
+                    })
+                    .unwrap();
+                }
+                None => {
+                    let reader = hound::WavReader::open(&path).unwrap();
+                    rate = reader.spec().sample_rate;
+                    samples.extend(reader.into_samples::<i16>().map(Result::unwrap));
+                }
+            }
+            assert_eq!((rate, samples.len()), (16_000, 2 * (150 * 160 + 16_000)));
+            let pair = |at: usize| (samples[2 * at], samples[2 * at + 1]);
+            assert_eq!((pair(0), pair(20_000), pair(32_000)), ((1234, -77), (0, 0), (1234, -77)));
+        }
     }
 }

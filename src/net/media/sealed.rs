@@ -1,11 +1,12 @@
 //! Recordings at rest that only the key opens: AES-256-GCM in chunks, so that a crash costs the last second and no more.
 //!
-//! A file is `VGREC1\n` and a NUL, 16 bytes of salt, then chunks: 4 bytes of length (big-endian; the top bit marks the last chunk) and
+//! A file is `VGREC1\n` (8 kHz) or `VGREC2\n` (16 kHz) and a NUL, 16 bytes of salt, then chunks: 4 bytes of length (big-endian; the top bit marks the last chunk) and
 //! as many sealed bytes. The key of a file is HKDF-SHA256 of the recording key with the file's salt; the nonce of a chunk is its mark
 //! and its number, and the file's head is authenticated with each, so that no chunk can be moved, left out or taken from another file
-//! unseen. Inside is PCM of 8 kHz, 16 bits little-endian, caller and assistant in turn.
+//! unseen. Inside is PCM of 16 bits little-endian, caller and assistant in turn.
 
-use crate::audio::Law;
+use crate::audio::wav::interleaved;
+use crate::audio::{Form, RATE, WIDE_RATE};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use std::io::{self, Read, Write};
@@ -74,13 +75,14 @@ pub(super) struct SealedWriter<W: Write> {
 }
 
 impl<W: Write> SealedWriter<W> {
-    /// Begins a file in `to`.
-    pub(super) fn new(mut to: W, key: &RecordingKey) -> io::Result<Self> {
+    /// Begins a file of `rate` samples a second in `to`.
+    pub(super) fn new(mut to: W, rate: u32, key: &RecordingKey) -> io::Result<Self> {
+        let magic = if rate == WIDE_RATE { MAGIC_WIDE } else { MAGIC };
         let mut salt = [0; SALT];
         getrandom::fill(&mut salt).map_err(io::Error::other)?;
         let key = key.of_file(&salt).map_err(io::Error::other)?;
         let mut head = [0; HEAD];
-        for (place, byte) in head.iter_mut().zip(MAGIC.iter().chain(&salt)) {
+        for (place, byte) in head.iter_mut().zip(magic.iter().chain(&salt)) {
             *place = *byte;
         }
         to.write_all(&head)?;
@@ -88,15 +90,9 @@ impl<W: Write> SealedWriter<W> {
         Ok(Self { to, key, head, chunks: 0, pcm: Vec::new() })
     }
 
-    /// Appends G.711 of both sides; the shorter side is filled up with silence.
-    pub(super) fn append(&mut self, law: Law, caller: &[u8], assistant: &[u8]) {
-        let silence = law.silence();
-        for n in 0..caller.len().max(assistant.len()) {
-            for side in [caller, assistant] {
-                let sample = law.decode(side.get(n).copied().unwrap_or(silence));
-                self.pcm.extend_from_slice(&sample.to_le_bytes());
-            }
-        }
+    /// Appends the bytes of both sides; the shorter side is filled up with silence.
+    pub(super) fn append(&mut self, form: Form, caller: &[u8], assistant: &[u8]) {
+        self.pcm.extend(interleaved(form, caller, assistant).flat_map(i16::to_le_bytes));
     }
 
     /// Seals what was appended.
@@ -124,18 +120,20 @@ impl<W: Write> SealedWriter<W> {
     }
 }
 
-/// Reads a sealed recording; `pcm` takes its samples, caller and assistant in turn, as they come.
+/// Reads a sealed recording; `pcm` takes its rate and its samples, caller and assistant in turn, as they come.
 ///
 /// # Errors
 /// When it is none, the key is another, or it was changed.
 pub fn unseal(
     mut from: impl Read,
     key: &RecordingKey,
-    mut pcm: impl FnMut(&[i16]) -> Result<(), UnsealError>,
+    mut pcm: impl FnMut(u32, &[i16]) -> Result<(), UnsealError>,
 ) -> Result<Whole, UnsealError> {
     let mut head = [0; HEAD];
     from.read_exact(&mut head).map_err(|_| UnsealError::NotSealed)?;
-    let salt = head.strip_prefix(MAGIC).and_then(|salt| <&[u8; SALT]>::try_from(salt).ok());
+    let rate = if head.starts_with(MAGIC_WIDE) { WIDE_RATE } else { RATE };
+    let salt = head.strip_prefix(MAGIC).or_else(|| head.strip_prefix(MAGIC_WIDE));
+    let salt = salt.and_then(|salt| <&[u8; SALT]>::try_from(salt).ok());
     let key = key.of_file(salt.ok_or(UnsealError::NotSealed)?)?;
     let mut chunk = Vec::new();
     for number in 0.. {
@@ -159,7 +157,7 @@ pub fn unseal(
             .chunks_exact(2)
             .map(|pair| i16::from_le_bytes([pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0)]))
             .collect();
-        pcm(&samples)?;
+        pcm(rate, &samples)?;
         if mark == LAST {
             break;
         }
@@ -177,6 +175,7 @@ fn nonce(mark: u32, number: u64) -> Nonce {
 }
 
 const MAGIC: &[u8] = b"VGREC1\n\0";
+const MAGIC_WIDE: &[u8] = b"VGREC2\n\0";
 const SALT: usize = 16;
 const HEAD: usize = 8 + SALT;
 const INFO: &[u8] = b"voice-gateway recording";
@@ -187,6 +186,7 @@ const LONGEST: u32 = 1 << 24;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Law;
 
     fn key(byte: u8) -> RecordingKey {
         RecordingKey([byte; 32])
@@ -195,9 +195,13 @@ mod tests {
     /// Three seconds, each of its own level.
     fn sealed() -> Vec<u8> {
         let mut file = Vec::new();
-        let mut writer = SealedWriter::new(&mut file, &key(1)).unwrap();
+        let mut writer = SealedWriter::new(&mut file, RATE, &key(1)).unwrap();
         for second in 1..=3_i16 {
-            writer.append(Law::Mu, &[Law::Mu.encode(second * 1000); 8000], &[Law::Mu.encode(-second * 1000); 8000]);
+            writer.append(
+                Form::Narrow(Law::Mu),
+                &[Law::Mu.encode(second * 1000); 8000],
+                &[Law::Mu.encode(-second * 1000); 8000],
+            );
             writer.checkpoint().unwrap();
         }
         writer.finish().unwrap();
@@ -206,7 +210,7 @@ mod tests {
 
     fn open(file: &[u8], key: &RecordingKey) -> Result<(Vec<i16>, Whole), UnsealError> {
         let mut samples = Vec::new();
-        let whole = unseal(file, key, |pcm| {
+        let whole = unseal(file, key, |_, pcm| {
             samples.extend_from_slice(pcm);
             Ok(())
         })?;

@@ -149,7 +149,7 @@ impl Worker {
         let mut session = Session::new(settings, self.instant(slot), numbering).with(control);
         if let Some(negotiated) = negotiated {
             if let Some(tap) = &mut tap {
-                tap.agree(negotiated.codec.law());
+                tap.agree(negotiated.codec.form());
             }
             let _ = session.step(clock::now(), Input::Agree(negotiated), &mut self.tools.out);
         }
@@ -219,7 +219,7 @@ impl Leg {
             let input = match self.wires.commands.try_recv() {
                 Ok(Command::Agree(negotiated)) => {
                     if let Some(tap) = &mut self.tap {
-                        tap.agree(negotiated.codec.law());
+                        tap.agree(negotiated.codec.form());
                     }
                     Input::Agree(negotiated)
                 }
@@ -344,6 +344,11 @@ impl Leg {
                 Output::Recorded { caller, assistant } => {
                     if let Some(tap) = &mut self.tap {
                         tap.frame(&caller, &assistant);
+                    }
+                }
+                Output::RecordedWide { caller, assistant } => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.wide(&caller, &assistant);
                     }
                 }
                 Output::Closed(statistics) => {

@@ -75,11 +75,11 @@ impl Feed {
 
 /// One message of silence.
 pub(super) fn silence(coding: Coding) -> Bytes {
-    Bytes::from(vec![coding.silence(); SILENCE_BYTES])
+    let bytes = u64::from(coding.bytes_per_second()) * SILENCE.as_millis() as u64 / 1000;
+    Bytes::from(vec![coding.silence(); bytes as usize])
 }
 
 /// Silence is sent in messages of this length.
 const SILENCE: Duration = Duration::from_millis(100);
-const SILENCE_BYTES: usize = 800;
 /// A gap longer than this (the process was stopped) is not filled in: it would only delay what comes next.
 const LONGEST_GAP: Duration = Duration::from_secs(2);

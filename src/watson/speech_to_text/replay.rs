@@ -26,6 +26,8 @@ pub(super) struct Replay {
     phrase: Phrase,
     overlap: u64,
     limits: Limits,
+    /// Bytes of a second.
+    rate: u32,
 }
 
 /// How much is kept, in bytes.
@@ -44,8 +46,8 @@ enum Phrase {
 }
 
 impl Replay {
-    /// `overlap` is what stays before the last byte sent when a final comes.
-    pub(super) fn new(limits: Limits, overlap: Duration) -> Self {
+    /// Of audio of `rate` bytes a second; `overlap` is what stays before the last byte sent when a final comes.
+    pub(super) fn new(rate: u32, limits: Limits, overlap: Duration) -> Self {
         Self {
             chunks: VecDeque::new(),
             start: 0,
@@ -54,8 +56,9 @@ impl Replay {
             sent: 0,
             origin: 0,
             phrase: Phrase::Quiet,
-            overlap: bytes_in(overlap.as_secs_f64()),
+            overlap: bytes_in(rate, overlap.as_secs_f64()),
             limits,
+            rate,
         }
     }
 
@@ -100,7 +103,9 @@ impl Replay {
     /// A final result was given; `ends_at` is where its last word ends, in seconds of this socket's audio.
     pub(super) fn settle(&mut self, ends_at: Option<f64>) {
         self.phrase = Phrase::Quiet;
-        let told = ends_at.filter(|at| at.is_finite() && *at >= 0.0).map(|at| self.origin.saturating_add(bytes_in(at)));
+        let told = ends_at
+            .filter(|at| at.is_finite() && *at >= 0.0)
+            .map(|at| self.origin.saturating_add(bytes_in(self.rate, at)));
         let cut = told.unwrap_or_else(|| self.sent.saturating_sub(self.overlap)).min(self.sent);
         while let Some(first) = self.chunks.front()
             && self.sent_chunks > 0
@@ -124,9 +129,9 @@ impl Replay {
     }
 }
 
-/// G.711: one byte a sample, 8000 a second.
-pub(super) fn bytes_in(seconds: f64) -> u64 {
-    (seconds * 8000.0) as u64
+/// Bytes of so many seconds.
+pub(super) fn bytes_in(rate: u32, seconds: f64) -> u64 {
+    (seconds * f64::from(rate)) as u64
 }
 
 #[cfg(test)]
@@ -139,7 +144,7 @@ mod tests {
     }
 
     fn replay() -> Replay {
-        Replay::new(Limits { quiet: 8000, open: 24_000 }, Duration::from_millis(600))
+        Replay::new(8000, Limits { quiet: 8000, open: 24_000 }, Duration::from_millis(600))
     }
 
     fn send_all(replay: &mut Replay) -> Vec<u8> {

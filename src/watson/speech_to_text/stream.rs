@@ -68,12 +68,12 @@ impl Driver {
         let mut recognize = settings.recognize.clone();
         recognize.extend(options.recognize);
         let (url, start) = wire::open(client.url(), &settings.model, &recognize, options.coding);
-        let pace = &settings.pace;
-        let limits =
-            Limits { quiet: bytes_in(pace.keep_quiet.as_secs_f64()), open: bytes_in(pace.keep_open.as_secs_f64()) };
+        let (pace, rate) = (&settings.pace, options.coding.bytes_per_second());
+        let bytes = |time: Duration| bytes_in(rate, time.as_secs_f64());
+        let limits = Limits { quiet: bytes(pace.keep_quiet), open: bytes(pace.keep_open) };
         let feed = Feed {
             audio,
-            replay: Replay::new(limits, overlap(&recognize)),
+            replay: Replay::new(rate, limits, overlap(&recognize)),
             pause,
             silence: feed::silence(options.coding),
             hush: pace.hush,
@@ -323,7 +323,7 @@ impl Driver {
 async fn farewell(line: &mut Line) {
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     line.last(Message::Close(Some(normal)));
-    let mut nothing = Replay::new(Limits { quiet: 0, open: 0 }, Duration::ZERO);
+    let mut nothing = Replay::new(8000, Limits { quiet: 0, open: 0 }, Duration::ZERO);
     let closed = async { while let Some(Ok(_)) = poll_fn(|cx| line.poll(cx, &mut nothing)).await {} };
     let _ = timeout(CLOSE_LIMIT, closed).await;
 }

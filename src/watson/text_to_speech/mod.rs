@@ -119,7 +119,8 @@ impl TextToSpeech {
         let mut parameters = self.shared.settings.synthesize.clone();
         parameters.extend(synthesize.clone());
         let speech = async {
-            let mut delivery = Delivery { chunks: &chunks, started: Some(started), bytes: 0 };
+            let chunk = coding.bytes_per_second() as usize / 2;
+            let mut delivery = Delivery { chunks: &chunks, chunk, started: Some(started), bytes: 0 };
             for piece in text::pieces(text) {
                 self.piece(&Request { text: &piece, coding, parameters: &parameters }, &mut delivery).await?;
             }
@@ -245,18 +246,20 @@ struct Request<'a> {
 /// Where the audio goes.
 struct Delivery<'a, F> {
     chunks: &'a mpsc::Sender<Bytes>,
+    /// Bytes of half a second of sound.
+    chunk: usize,
     started: Option<F>,
     bytes: u64,
 }
 
 impl<F: FnOnce() + Send> Delivery<'_, F> {
-    /// Passes a frame on in parts of `CHUNK`, so that a full queue holds seconds of sound and not whatever a service sends.
+    /// Passes a frame on in parts of half a second, so that a full queue holds seconds of sound and not whatever a service sends.
     async fn pass(&mut self, mut frame: Bytes) -> Result<(), Failure> {
         while !frame.is_empty() {
             if let Some(started) = self.started.take() {
                 started();
             }
-            let part = frame.split_to(frame.len().min(CHUNK));
+            let part = frame.split_to(frame.len().min(self.chunk));
             self.bytes += part.len() as u64;
             self.chunks.send(part).await.map_err(|_| Failure::Cancelled)?;
         }
@@ -269,8 +272,6 @@ fn worth_retrying(fault: &Fault) -> bool {
     !matches!((fault.service, fault.kind), (Service::Iam, _) | (_, FaultKind::Auth | FaultKind::Protocol))
 }
 
-/// Half a second of sound.
-const CHUNK: usize = 4000;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long HTTP is used after a refused handshake, before WebSockets get another chance.
 const HTTP_AFTER_REFUSAL: Duration = Duration::from_secs(60);

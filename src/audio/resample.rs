@@ -1,35 +1,40 @@
-//! Sampling rates that are a multiple of 8 kHz brought down to it: low-pass by a windowed-sinc FIR, then every n-th sample.
+//! A whole sound brought to another sampling rate: low-pass by a windowed-sinc FIR, then every n-th sample.
 
-/// Brings `samples` from `factor` times 8 kHz to 8 kHz. What lies above 4 kHz is removed (at least 60 dB above 4.4 kHz), so that
-/// nothing folds back into the speech band; what lies below 3.4 kHz passes unchanged.
+/// `samples` at `up / down` times their rate. What would fold over half of the lower of both rates is removed: at 8 kHz what lies above
+/// 4 kHz (at least 60 dB above 4.4 kHz), while what lies below 3.4 kHz passes unchanged.
 #[must_use]
-pub fn to_telephone_rate(samples: &[i16], factor: usize) -> Vec<i16> {
-    if factor <= 1 {
+pub fn resample(samples: &[i16], up: usize, down: usize) -> Vec<i16> {
+    let (up, down) = (up.max(1), down.max(1));
+    if up == down {
         return samples.to_vec();
     }
-    let taps = low_pass(factor);
-    let middle = taps.len() / 2;
-    (0..samples.len())
-        .step_by(factor)
+    let widest = up.max(down);
+    let half = HALF_TAPS * widest;
+    let taps = low_pass(half, CUTOFF / float(widest));
+    (0..samples.len() * up)
+        .step_by(down)
         .map(|at| {
-            let sum: f64 = taps
-                .iter()
-                .enumerate()
-                .filter_map(|(n, tap)| Some(tap * f64::from(*samples.get((at + n).checked_sub(middle)?)?)))
-                .sum();
+            // Between two samples lie `up - 1` zeros.
+            let first = at.saturating_sub(half).div_ceil(up);
+            let near = samples.iter().enumerate().skip(first).map_while(|(n, sample)| {
+                let tap = taps.get(n * up + half - at)?;
+                Some(tap * f64::from(*sample))
+            });
             #[expect(clippy::cast_possible_truncation, reason = "clamped to the range of i16")]
-            let sample = sum.round().clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16;
+            let sample = (near.sum::<f64>() * float(up)).round().clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16;
             sample
         })
         .collect()
 }
 
-/// Blackman-windowed sinc, cut off at 3.9 kHz, unity gain at zero.
-fn low_pass(factor: usize) -> Vec<f64> {
+fn float(n: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a handful of taps")]
-    let float = |n: usize| n as f64;
-    let half = HALF_TAPS * factor;
-    let cutoff = CUTOFF / (8000.0 * float(factor));
+    let float = n as f64;
+    float
+}
+
+/// Blackman-windowed sinc of `half` taps to each side of the middle, cut off at this part of the sampling rate, unity gain at zero.
+pub(super) fn low_pass(half: usize, cutoff: f64) -> Vec<f64> {
     let raw: Vec<f64> = (0..=2 * half)
         .map(|n| {
             let x = float(n) - float(half);
@@ -46,8 +51,9 @@ fn low_pass(factor: usize) -> Vec<f64> {
     raw.into_iter().map(|tap| tap / gain).collect()
 }
 
-const CUTOFF: f64 = 3900.0;
-/// On each side of the middle, in samples of 8 kHz: a transition of 0.46 kHz to each side of the cut-off.
+/// As part of the lower rate.
+const CUTOFF: f64 = 3900.0 / 8000.0;
+/// On each side of the middle, in samples of the lower rate; of 8 kHz: a transition of 0.46 kHz to each side of the cut-off.
 const HALF_TAPS: usize = 48;
 
 #[cfg(test)]
@@ -63,7 +69,7 @@ mod tests {
         let rms = |samples: &[i16]| {
             (samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
         };
-        let (before, after) = (tone(hertz, factor), to_telephone_rate(&tone(hertz, factor), factor));
+        let (before, after) = (tone(hertz, factor), resample(&tone(hertz, factor), 1, factor));
         assert_eq!(after.len(), 8000);
         20.0 * (rms(&after[200..7800]) / rms(&before)).log10()
     }
@@ -84,7 +90,7 @@ mod tests {
 
     #[test]
     fn eight_kilohertz_stays_as_it_is() {
-        assert_eq!(to_telephone_rate(&[1, -2, 3], 1), [1, -2, 3]);
-        assert!(to_telephone_rate(&[], 2).is_empty());
+        assert_eq!(resample(&[1, -2, 3], 1, 1), [1, -2, 3]);
+        assert!(resample(&[], 1, 2).is_empty());
     }
 }
