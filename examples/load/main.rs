@@ -87,7 +87,7 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     soak: Option<u64>,
     /// Length of the shortest calls of the soak, in seconds; the longest are three times as long. Short calls age a daemon fast
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     hold: u64,
 }
 

@@ -9,6 +9,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Agenda<K> {
     heap: BinaryHeap<Reverse<(Instant, K)>>,
+    /// Entries at which those of machines that are gone are looked for.
+    tidied_at: usize,
 }
 
 /// The deadlines of one machine, and when the agenda will look at it next.
@@ -32,6 +34,15 @@ impl<K: Ord + Copy> Agenda<K> {
         self.heap.pop().map(|Reverse((_, key))| key)
     }
 
+    /// Forgets the entries of machines that are gone, once there are twice as many entries as were left the last time: the timer of a
+    /// session would keep its place for half an hour after the call.
+    pub(crate) fn tidy(&mut self, lives: impl Fn(K) -> bool) {
+        if self.heap.len() >= self.tidied_at {
+            self.heap.retain(|Reverse((_, key))| lives(*key));
+            self.tidied_at = (2 * self.heap.len()).max(FEW);
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
@@ -40,7 +51,7 @@ impl<K: Ord + Copy> Agenda<K> {
 
 impl<K: Ord> Default for Agenda<K> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new() }
+        Self { heap: BinaryHeap::new(), tidied_at: FEW }
     }
 }
 
@@ -80,6 +91,9 @@ impl<T: Copy + Eq> Alarms<T> {
     }
 }
 
+/// Entries that are not worth the search.
+const FEW: usize = 256;
+
 impl<T> Default for Alarms<T> {
     fn default() -> Self {
         Self { deadlines: Deadlines::default(), scheduled: None }
@@ -112,5 +126,22 @@ mod tests {
             alarms.schedule(key, &mut agenda);
         };
         assert_eq!((fired, looks, now), ((7, 'x'), 2, start + Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn entries_of_machines_that_are_gone_do_not_pile_up_and_those_of_others_stay() {
+        let start = crate::base::clock::now().at;
+        let mut agenda = Agenda::default();
+        let live: Vec<u32> = (0..100).collect();
+        for key in 0..100_000 {
+            let mut alarms = Alarms::default();
+            alarms.set('x', start + Duration::from_secs(1800 + u64::from(key)));
+            alarms.schedule(key, &mut agenda);
+            agenda.tidy(|key| live.contains(&key));
+            assert!(agenda.len() <= FEW, "{}", agenda.len());
+        }
+        let late = start + Duration::from_secs(1_000_000);
+        let due: Vec<u32> = std::iter::from_fn(|| agenda.due(late)).collect();
+        assert_eq!(due[..100], live);
     }
 }

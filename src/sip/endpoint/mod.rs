@@ -280,6 +280,11 @@ impl Endpoint {
         self.emit(turn, id, LegEvent::Ended);
         let Some(leg) = self.legs.remove(&id) else { return };
         self.dialogs.remove(&leg.dialog_key());
+        self.agenda.tidy(|owner| match owner {
+            Owner::Server(id) => self.servers.entry(id).is_some(),
+            Owner::Client(id) => self.clients.entry(id).is_some(),
+            Owner::Leg(id) => self.legs.contains_key(&id),
+        });
         match leg.role {
             Role::Called if leg.half_open => self.gate.settled(leg.source),
             Role::Called => {}
