@@ -147,7 +147,7 @@ async fn by_tcp_every_message_gets_its_verdict_or_ends_its_stream() {
     });
     let mut wrong = Vec::new();
     let expected = expected(&directory);
-    // Of dblreq the INVITE would be called back at the address in its Via: its connection is over behind it.
+    // What lies behind dblreq's INVITE ends its stream: the answer would go to whoever listens on port 5060 here.
     let verdicts = expected["rfc4475"].as_object().unwrap().iter().filter(|(name, _)| *name != "dblreq");
     for (turn, (name, verdict)) in verdicts.enumerate() {
         let message = std::fs::read(directory.join("rfc4475").join(format!("{name}.dat"))).unwrap();
