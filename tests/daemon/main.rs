@@ -31,3 +31,4 @@ mod services;
 mod story;
 mod tls;
 mod transfers;
+mod wideband;

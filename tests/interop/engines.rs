@@ -31,7 +31,7 @@ impl Synthesis for Reciter {
     }
 }
 
-/// Keeps every sample that Speech to Text got, and understands nothing, so that nothing is interrupted.
+/// Keeps every sample that Speech to Text got, of a wide band every other one, and understands nothing, so that nothing is interrupted.
 #[derive(Clone, Default)]
 pub(crate) struct Ears(Arc<Mutex<Vec<i16>>>);
 
@@ -54,7 +54,7 @@ impl Recognition for Ears {
     }
 
     fn open(&self, options: &RecognitionOptions) -> Box<dyn RecognitionSession> {
-        assert_eq!(options.format.rate, 8_000);
+        assert!([8_000, 16_000].contains(&options.format.rate));
         Box::new(Listening { heard: Arc::clone(&self.0), format: options.format })
     }
 }
@@ -66,7 +66,8 @@ struct Listening {
 
 impl RecognitionSession for Listening {
     fn audio(&mut self, bytes: &[u8]) -> Vec<Heard> {
-        self.heard.lock().extend(self.format.decode(bytes));
+        let times = self.format.rate as usize / 8_000;
+        self.heard.lock().extend(self.format.decode(bytes).into_iter().step_by(times));
         Vec::new()
     }
 

@@ -38,3 +38,4 @@ mod proxy;
 mod referred;
 mod reports;
 mod scanners;
+mod wideband;
