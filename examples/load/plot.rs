@@ -92,8 +92,7 @@ fn panel(text: &mut String, left: f64, title: &str, points: &[(f64, f64)]) {
         )
         .unwrap();
     }
-    let legend =
-        format!("calls; the line through all, 20 % off it dashed; farthest point {:.0} % off", off_line(points));
+    let legend = format!("calls; dashed: 20 % off the line through all; farthest {:.0} % off", off_line(points));
     writeln!(text, "<text x=\"{:.1}\" y=\"{:.1}\">{legend}</text>", left + MARGIN, MARGIN + HEIGHT + 40.0).unwrap();
 }
 
