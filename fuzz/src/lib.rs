@@ -62,7 +62,7 @@ fn fields(message: &Message) -> (Vec<&str>, &Bytes) {
 
 /// A body as an offer, as the next one, and as an answer; what we answer is an offer that we understand.
 pub fn sdp(bytes: &[u8]) {
-    const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+    const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
     let address = "192.0.2.10".parse().unwrap();
     let local = LocalMedia { address, port: 20_000, session_id: 4711, session_version: 1 };
     let mut exchange = Exchange::new(local, CODECS.to_vec());

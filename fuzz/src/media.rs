@@ -63,7 +63,11 @@ impl Stage {
     /// What an agreement says: codec, directions, keys and the way of RTCP, by the bits of `how`.
     fn agree(&mut self, how: u8) {
         self.secured = how & 2 != 0;
-        let codec = if how & 1 == 0 { Codec::Pcmu } else { Codec::Pcma };
+        let codec = match how & 33 {
+            0 | 32 => Codec::Pcmu,
+            1 => Codec::Pcma,
+            _ => Codec::G722,
+        };
         self.step(Input::Agree(Negotiated {
             remote: PEER.parse().unwrap(),
             codec,
@@ -293,7 +297,7 @@ pub fn srtp_open(bytes: &[u8]) {
 
 /// A body as the answer to our first offer and, behind a byte 0, as the answer to the next one: nothing is agreed that was not offered.
 pub fn sdp_answer(bytes: &[u8]) {
-    const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+    const CODECS: [Codec; 3] = [Codec::Pcmu, Codec::Pcma, Codec::G722];
     let local =
         LocalMedia { address: "192.0.2.10".parse().unwrap(), port: 20_000, session_id: 4711, session_version: 1 };
     for encryption in [Encryption::Off, Encryption::Optional, Encryption::Required] {
