@@ -91,6 +91,7 @@ async fn what_one_side_plays_is_what_the_other_hears_byte_for_byte() {
             gateway.events.recv().await,
             Some(MediaEvent::PlayStarted { play: PlayId(1), last_voiced: Some(_), .. })
         ));
+        assert!(matches!(gateway.events.recv().await, Some(MediaEvent::PlayVoiced { play: PlayId(1), .. })));
         let finished = gateway.events.recv().await;
         assert!(
             matches!(finished, Some(MediaEvent::PlayFinished { play: PlayId(1), sent_ms: 1500, complete: true })),

@@ -278,7 +278,8 @@ fn a_prompt_is_sent_byte_for_byte_and_its_beginning_and_end_are_told() {
     let began = Duration::from_millis(120);
     let started = Event::PlayStarted { play: PlayId(7), at: stage.start.at + began, last_voiced: None };
     let finished = Event::PlayFinished { play: PlayId(7), sent_ms: 125, complete: true };
-    assert_eq!(stage.events, [(began, started), (began + SLOT * 6, finished)]);
+    let voiced = Event::PlayVoiced { play: PlayId(7), at: stage.start.at + began };
+    assert_eq!(stage.events, [(began, started), (began, voiced), (began + SLOT * 6, finished)]);
 }
 
 #[test]
@@ -660,6 +661,31 @@ fn the_last_voiced_packet_is_known_when_a_prompt_starts() {
         _ => None,
     });
     assert_eq!(last_voiced, Some(stage.start.at + SLOT * 19));
+}
+
+#[test]
+fn the_first_packet_in_which_a_prompt_speaks_is_told_once_and_a_silent_prompt_has_none() {
+    let mut stage = Stage::agreed();
+    let voiced = |stage: &Stage| {
+        let events = stage.events.iter();
+        events
+            .filter(|(_, event)| matches!(event, Event::PlayVoiced { .. }))
+            .map(|(at, event)| (*at, *event))
+            .collect::<Vec<_>>()
+    };
+    stage.play(1, &[&[MU_SILENCE; 800]]);
+    stage.run(Duration::from_secs(1));
+    assert_eq!(voiced(&stage), []);
+    // 100 ms of nothing, and then a voice.
+    stage.play(2, &[&[MU_SILENCE; 800], &[0x10; 1600], &[MU_SILENCE; 800], &[0x10; 1600]]);
+    stage.run(Duration::from_secs(2));
+    let began =
+        stage.events.iter().find(|(_, event)| matches!(event, Event::PlayStarted { play: PlayId(2), .. })).unwrap().0;
+    let at = began + 5 * SLOT;
+    assert_eq!(voiced(&stage), [(at, Event::PlayVoiced { play: PlayId(2), at: stage.start.at + at })]);
+    stage.play(3, &[&[0x10; 160]]);
+    stage.run(Duration::from_secs(1));
+    assert_eq!(voiced(&stage).len(), 2);
 }
 
 #[test]

@@ -10,7 +10,8 @@ pub const INVITES_TOTAL: &str = "voice_gateway_invites_total";
 pub const SETUP_SECONDS: &str = "voice_gateway_setup_seconds";
 /// Counter `{input}`: assistant turns by what caused them.
 pub const TURNS_TOTAL: &str = "voice_gateway_turns_total";
-/// Histogram `{stage}`, seconds: the stages of a turn.
+/// Histogram `{stage}`, seconds: the stages of a turn (end_pointing, speech_to_text, assistant, waiting, text_to_speech, gateway),
+/// and their total, from the last voiced packet in to the first voiced packet out.
 pub const TURN_STAGE_SECONDS: &str = "voice_gateway_turn_stage_seconds";
 /// Histogram, seconds: hypothesis in to playback stopped.
 pub const BARGE_IN_SECONDS: &str = "voice_gateway_barge_in_seconds";

@@ -63,6 +63,13 @@ pub enum MediaEvent {
         /// The last voiced packet received before.
         last_voiced: Option<Instant>,
     },
+    /// The first packet of `play` in which somebody speaks left: how much silence a voice begins with is a part of its turn.
+    PlayVoiced {
+        /// Which prompt.
+        play: PlayId,
+        /// When.
+        at: Instant,
+    },
     /// The last sample of `play` was sent, or it was stopped.
     PlayFinished {
         /// Which prompt.

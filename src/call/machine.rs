@@ -217,6 +217,7 @@ impl Call {
             MediaEvent::PlayStarted { play, at, last_voiced } => {
                 self.feed(now, Event::PlayStarted { play, at, last_voiced }, out);
             }
+            MediaEvent::PlayVoiced { play, at } => self.feed(now, Event::PlayVoiced { play, at }, out),
             MediaEvent::PlayFinished { play, sent_ms, complete } => {
                 self.feed(now, Event::PlayFinished { play, sent_ms, complete }, out);
             }

@@ -171,6 +171,13 @@ pub enum Event {
         /// The last voiced packet received before.
         last_voiced: Option<Instant>,
     },
+    /// The first packet of a prompt in which somebody speaks left: how much silence a voice begins with is a part of its turn.
+    PlayVoiced {
+        /// Which prompt.
+        play: PlayId,
+        /// When.
+        at: Instant,
+    },
     /// The last sample of a prompt is sent, or it was stopped.
     PlayFinished {
         /// Which prompt.

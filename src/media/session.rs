@@ -4,9 +4,11 @@
 //! From the first agreement on, each slot of the grid makes 20 ms of the caller's audio (silence where nothing came) and, unless
 //! the peer holds us, sends 20 ms (silence where nothing plays).
 
+mod answer;
 mod inbound;
 mod reporting;
 
+use self::answer::Answer;
 use super::comfort_noise::ComfortNoise;
 use super::contract::{Event, Input, Output, Settings, Silence};
 use super::dual_tone::DualTone;
@@ -44,6 +46,7 @@ pub struct Session {
     /// Where keys are listened for in the sound.
     dual_tone: Option<DualTone>,
     last_voiced: Option<Instant>,
+    answer: Answer,
     /// Packets that the peer may still send before the next slot.
     allowance: u64,
     chunk: BytesMut,
@@ -106,6 +109,7 @@ impl Session {
             assistant: Converter::default(),
             dual_tone: settings.inband_dtmf.then(DualTone::default),
             last_voiced: None,
+            answer: Answer::default(),
             allowance: BURST,
             chunk: BytesMut::new(),
             counts: Statistics::default(),
@@ -271,6 +275,13 @@ impl Session {
             // The packet goes before what is told of it.
             if let Some(send) = self.send(to, datagram, late) {
                 out.insert(at, send);
+            }
+            let began = out.iter().skip(at).filter_map(|output| match output {
+                Output::Event(Event::PlayStarted { play, .. }) => Some(*play),
+                _ => None,
+            });
+            if let Some(play) = self.answer.spoken(&assistant, began.last()) {
+                out.push(Output::Event(Event::PlayVoiced { play, at: now }));
             }
             assistant
         } else {

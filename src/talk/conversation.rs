@@ -41,6 +41,13 @@ pub enum Event {
         /// When the caller was last heard before.
         last_voiced: Option<Instant>,
     },
+    /// The first packet of a prompt in which somebody speaks left: how much silence a voice begins with is a part of its turn.
+    PlayVoiced {
+        /// Which prompt.
+        play: PlayId,
+        /// When.
+        at: Instant,
+    },
     /// A prompt is over.
     PlayFinished {
         /// Which prompt.
@@ -260,7 +267,9 @@ impl Talk {
                 }
             }
             Event::PlayStarted { play, at, last_voiced } => self.play_started(now, play, at, last_voiced, out),
+            Event::PlayVoiced { play, at } => self.timed(play, Some(at), out),
             Event::PlayFinished { play, sent_ms, complete } => {
+                self.timed(play, None, out);
                 self.playback.finished(now.at, play);
                 if self.interrupted.take_if(|stopped| *stopped == play).is_some() && !complete {
                     let seconds = f64::from(sent_ms) / 1000.0;
@@ -362,12 +371,16 @@ impl Talk {
             tracing::info!(words = %words, "prompt");
         }
         self.record(now, who, words, out);
-        let silence = self.settings.end_of_phrase_silence;
-        if let Some(times) =
-            self.timing.take_if(|timing| timing.is_of(play)).and_then(|timing| timing.done(at, last_voiced, silence))
-        {
-            out.push(Act::Timed(times));
+        if let Some(timing) = self.timing.as_mut().filter(|timing| timing.is_of(play)) {
+            timing.started(at, last_voiced);
         }
+    }
+
+    /// The caller hears a voice, or the prompt is over without one.
+    fn timed(&mut self, play: PlayId, voiced: Option<Instant>, out: &mut Vec<Act>) {
+        let silence = self.settings.end_of_phrase_silence;
+        let timing = self.timing.take_if(|timing| timing.is_of(play));
+        out.extend(timing.and_then(|timing| timing.done(voiced, silence)).map(Act::Timed));
     }
 
     /// Text to Speech is of no use. An ending that waits does without its words.

@@ -102,7 +102,8 @@ impl PhoneCall {
                     MediaEvent::FirstPacket
                     | MediaEvent::Digit(_)
                     | MediaEvent::InBandDigit(_)
-                    | MediaEvent::PlayStarted { .. } => {}
+                    | MediaEvent::PlayStarted { .. }
+                    | MediaEvent::PlayVoiced { .. } => {}
                 },
                 Some(frame) = self.audio.recv() => return PhoneEvent::Heard { form: self.heard_in, frame },
             }

@@ -369,6 +369,7 @@ impl Leg {
             Event::Digit(key) => MediaEvent::Digit(key),
             Event::InBandDigit(key) => MediaEvent::InBandDigit(key),
             Event::PlayStarted { play, at, last_voiced } => MediaEvent::PlayStarted { play, at, last_voiced },
+            Event::PlayVoiced { play, at } => MediaEvent::PlayVoiced { play, at },
             Event::PlayFinished { play, sent_ms, complete } => {
                 self.prompts.retain(|(queued, _)| *queued != play);
                 MediaEvent::PlayFinished { play, sent_ms, complete }
