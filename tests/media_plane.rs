@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use bytes::Bytes;
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -372,16 +374,37 @@ async fn a_recorded_call_is_a_stereo_file_with_the_caller_left_and_the_assistant
     assert!(first(0) < first(1));
 }
 
-/// The value of `key` in the `status` of each thread of this process by the name of `thread`.
-fn of_thread(thread: &str, key: &str) -> Vec<String> {
+/// The threads of this process by the name of `thread`.
+fn threads(thread: &str) -> impl Iterator<Item = PathBuf> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let named = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread));
-    named
+    tasks.filter(move |task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread))
+}
+
+/// The value of `key` in the `status` of each of them.
+fn of_thread(thread: &str, key: &str) -> Vec<String> {
+    threads(thread)
         .map(|task| {
             let status = std::fs::read_to_string(task.join("status")).unwrap();
             status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned()
         })
         .collect()
+}
+
+#[tokio::test]
+async fn workers_go_before_the_other_threads_where_the_system_allows_it() {
+    let own = getpriority_process(None).unwrap();
+    let allowed = std::thread::spawn(move || setpriority_process(None, own - 10).is_ok()).join().unwrap();
+    let settings = MediaSettings { bind_address: HERE, port_range: 40_100..=40_199, ..MediaSettings::default() };
+    let plane = MediaPlane::start(settings).unwrap();
+    let (mut one, _other) = pair(&plane, Codec::Pcmu, MediaOptions::default());
+    assert!(one.audio.recv().await.is_some());
+    let niceness: Vec<i32> = threads("media-0")
+        .map(|task| task.file_name().unwrap().to_str().unwrap().parse().unwrap())
+        .map(|id| getpriority_process(Pid::from_raw(id)).unwrap())
+        .collect();
+    assert!(niceness.contains(&if allowed { (own - 10).max(-20) } else { own }), "{niceness:?}, {own}, {allowed}");
+    assert_eq!(getpriority_process(None).unwrap(), own, "nobody else does");
+    plane.stop();
 }
 
 #[tokio::test]

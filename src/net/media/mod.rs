@@ -12,8 +12,8 @@
 mod control;
 mod handle;
 mod lateness;
-mod pinning;
 mod recording;
+mod scheduling;
 mod sealed;
 mod worker;
 
@@ -129,7 +129,7 @@ impl MediaPlane {
     /// When the range holds no port, the address or a core is not of this machine, or the system gives no thread.
     pub fn start(settings: MediaSettings) -> Result<Self, MediaPlaneError> {
         let ports = PortPool::new(settings.bind_address, settings.port_range.clone(), settings.port_rest)?;
-        settings.worker_cores.iter().try_for_each(|core| pinning::permitted(*core))?;
+        settings.worker_cores.iter().try_for_each(|core| scheduling::permitted(*core))?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let (recorder, writing) = Recorder::new(settings.recording_key.clone());
@@ -144,8 +144,11 @@ impl MediaPlane {
             let worker = Worker::new(incoming, Arc::clone(&sessions), Arc::clone(&stop));
             let run = move || {
                 // Permitted a moment ago; a worker that floats all the same does its work.
-                if let Some(Err(error)) = core.map(pinning::pin) {
+                if let Some(Err(error)) = core.map(scheduling::pin) {
                     tracing::warn!(worker = n, "{error}");
+                }
+                if let (0, Err(error)) = (n, scheduling::hurry()) {
+                    tracing::info!("media threads have no priority (allow a niceness of -10, LimitNICE=-10): {error}");
                 }
                 worker.run();
             };
