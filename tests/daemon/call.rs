@@ -100,7 +100,7 @@ async fn a_call_is_taken_back_before_the_answer_and_ended_after_it() {
     assert_eq!((code, &told["cancelled"], &told["ended_by"]), (Some(0), &false.into(), &"phone".into()), "{told}");
     gateway.idle().await;
     let refused = run(&["call", "sip:100@127.0.0.1", "--codec", "G729"]).await;
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("PCMU and PCMA"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("PCMU, PCMA, G722 are"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
