@@ -21,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) at: Instant,
     /// User and system time of the process.
     pub(crate) spent: Duration,
+    /// The same of this process: sandbox and phones.
+    pub(crate) beside: Duration,
     /// By thread name: time on a core, time waiting for one.
     pub(crate) threads: BTreeMap<String, (Duration, Duration)>,
     pub(crate) metrics: Exposition,
@@ -68,10 +70,6 @@ impl Gateway {
 
     pub(crate) fn sample(&self) -> Sample {
         let proc = format!("/proc/{}", self.process.id());
-        let stat = std::fs::read_to_string(format!("{proc}/stat")).unwrap();
-        // The second field, the name, may hold blanks; utime and stime are fields 14 and 15, in ticks of 10 ms.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         let mut threads: BTreeMap<String, (Duration, Duration)> = BTreeMap::new();
         for thread in std::fs::read_dir(format!("{proc}/task")).unwrap().flatten() {
             let read = |name: &str| std::fs::read_to_string(thread.path().join(name));
@@ -83,7 +81,8 @@ impl Gateway {
         }
         Sample {
             at: Instant::now(),
-            spent: Duration::from_millis(ticks * 10),
+            spent: spent(&proc),
+            beside: spent("/proc/self"),
             threads,
             metrics: Exposition::parse(&self.fetch("/metrics").expect("the daemon gives no metrics")),
         }
@@ -118,6 +117,15 @@ impl Gateway {
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
     }
+}
+
+/// User and system time of a process.
+fn spent(proc: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("{proc}/stat")).unwrap();
+    // The second field, the name, may hold blanks; utime and stime are fields 14 and 15, in ticks of 10 ms.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
 }
 
 impl Drop for Gateway {

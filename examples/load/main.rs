@@ -190,6 +190,7 @@ async fn run(arguments: &Arguments, calls: usize) -> Row {
         phones.interrupt(true);
         tokio::time::sleep(Duration::from_secs(arguments.interrupt)).await;
         phones.interrupt(false);
+        row.bore(&after, &gateway.sample());
         // What was interrupted last is silent by then.
         tokio::time::sleep(SETTLE).await;
     }

@@ -23,6 +23,9 @@ pub(crate) struct Row {
     pub(crate) memory_after: u64,
     /// Percent of a core.
     cpu: f64,
+    /// The same of sandbox and phones; and of both while callers interrupt.
+    beside: f64,
+    interrupted: Option<(f64, f64)>,
     turns: f64,
     /// Milliseconds.
     gateway_share: (f64, f64),
@@ -46,6 +49,7 @@ impl Row {
         let window = after.at.duration_since(before.at).as_secs_f64();
         let percent = |took: Duration| 100.0 * took.as_secs_f64() / window;
         self.cpu = percent(after.spent - before.spent);
+        self.beside = percent(after.beside - before.beside);
         for (name, (ran, waited)) in &after.threads {
             let earlier = before.threads.get(name).copied().unwrap_or_default();
             let (ran, waited) = (ran.saturating_sub(earlier.0), waited.saturating_sub(earlier.1));
@@ -68,6 +72,13 @@ impl Row {
             self.troubles.extend(grown.map(|(series, count)| format!("{series} {count}")));
         }
         self.load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned();
+    }
+
+    /// What it took while callers interrupted.
+    pub(crate) fn bore(&mut self, before: &Sample, after: &Sample) {
+        let window = after.at.duration_since(before.at).as_secs_f64();
+        let percent = |took: Duration| 100.0 * took.as_secs_f64() / window;
+        self.interrupted = Some((percent(after.spent - before.spent), percent(after.beside - before.beside)));
     }
 
     pub(crate) fn heard(&mut self, heard: Heard) {
@@ -126,6 +137,10 @@ impl Row {
             quantile(&heard.reactions.answer, 0.95),
             heard.reactions.answer.len(),
         );
+        write!(text, "\n  sandbox and phones: {:.0} % of a core", self.beside).unwrap();
+        if let Some((own, beside)) = self.interrupted {
+            write!(text, "; while callers interrupt: daemon {own:.0} %, sandbox and phones {beside:.0} %").unwrap();
+        }
         for trouble in &self.troubles {
             write!(text, "\n  {trouble}").unwrap();
         }
