@@ -62,6 +62,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Agreed {
     media: Negotiated,
+    /// What comes now: the payload type of before a change is heard until the first packet of the next (RFC 3264 section 8.3.2).
+    coming: u8,
     /// Of the first agreement: what Speech to Text and the recording were told to expect.
     heard_in: Form,
     grid: Grid,
@@ -84,6 +86,8 @@ impl Agreed {
             Some(Kind::Audio)
         } else if Some(payload_type) == self.media.telephone_event {
             Some(Kind::TelephoneEvent)
+        } else if payload_type == self.coming {
+            Some(Kind::Audio)
         } else if payload_type == self.media.comfort_noise.unwrap_or(COMFORT_NOISE) {
             Some(Kind::ComfortNoise)
         } else {
@@ -177,16 +181,17 @@ impl Session {
         if let Some(control) = &mut self.control {
             control.agree(now, media.remote, media.rtcp);
         }
-        self.source.agree(media.codec);
         self.outbound.agree(media.codec);
         match &mut self.agreed {
             None => {
+                self.source.agree(media.codec);
                 let heard_in = media.codec.form();
                 self.chunk.reserve(self.chunk_bytes(heard_in).max(second(heard_in)));
                 self.agreed = Some(Agreed {
                     latch: Latch::new(media.remote, self.settings.signalling),
                     grid: Grid::new(self.origin, now),
                     heard_in,
+                    coming: media.payload_type,
                     media,
                     last_packet: now,
                     timeout_told: false,
@@ -198,6 +203,9 @@ impl Session {
                     agreed.last_packet = now;
                 }
                 agreed.latch.signal(media.remote);
+                if agreed.coming == media.payload_type {
+                    self.source.agree(media.codec);
+                }
                 agreed.media = media;
             }
         }

@@ -72,6 +72,10 @@ impl Session {
         self.allowance -= 1;
         agreed.last_packet = now;
         agreed.timeout_told = false;
+        if packet.payload_type == agreed.media.payload_type && packet.payload_type != agreed.coming {
+            agreed.coming = packet.payload_type;
+            self.source.agree(agreed.media.codec);
+        }
         let sized =
             (1..=self.source.longest_payload()).contains(&u64::try_from(packet.payload.len()).unwrap_or(u64::MAX));
         let Some(kind) = kind.filter(|_| sized) else {
