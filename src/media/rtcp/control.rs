@@ -164,13 +164,14 @@ impl Control {
         streams: (Ours, Option<u32>),
         datagram: &[u8],
     ) -> Result<(), Unused> {
+        if !self.related(at, from, rtp) {
+            return Err(Unused::Stranger);
+        }
+        // Strangers use up nothing of what the peer may send.
         if self.second.is_none_or(|second| at.saturating_duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.allowance) = (Some(at), MOST_A_SECOND);
         }
         self.allowance = self.allowance.checked_sub(1).ok_or(Unused::Flood)?;
-        if !self.related(at, from, rtp) {
-            return Err(Unused::Stranger);
-        }
         let (ours, theirs) = streams;
         if !read(datagram, |item| self.note(at, item, ours, theirs)) {
             return Err(Unused::Malformed);
@@ -252,7 +253,7 @@ impl Control {
     /// Whether it is time to report.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| now >= due)
+        self.path != ControlPath::Off && self.due.is_some_and(|due| now >= due)
     }
 
     /// The next report, to be sent now.
@@ -262,11 +263,12 @@ impl Control {
         self.compose(now, ours, theirs)
     }
 
-    /// The last report, with a BYE: none where nothing was ever sent (RFC 3550 section 6.3.7).
+    /// The last report, with a BYE: none where nothing was ever sent (RFC 3550 section 6.3.7), and none to a peer that wants none.
     #[must_use]
     pub fn leave(&mut self, now: Now, ours: Ours, theirs: Option<Theirs>) -> Option<Compound> {
         self.due = None;
-        if self.reports.packets_out == 0 && ours.packets == 0 {
+        let silent = self.reports.packets_out == 0 && ours.packets == 0;
+        if silent || self.path == ControlPath::Off {
             return None;
         }
         let mut compound = self.compose(now, ours, theirs);

@@ -88,6 +88,9 @@ fn leaving_says_bye_once_something_was_sent() {
     let now = clock::now();
     let mut one = control(now, ControlPath::Neighbour);
     assert_eq!(one.leave(now, Ours { packets: 0, ..OURS }, None), None);
+    let mut deaf = control(now, ControlPath::Off);
+    assert!(!deaf.is_due(now.at + Duration::from_secs(60)));
+    assert_eq!(deaf.leave(now, OURS, None), None, "the peer wants none");
     let last = control(now, ControlPath::Neighbour).leave(now, OURS, None).unwrap();
     assert_eq!(items(&last).last(), Some(&Item::Goodbye(7)));
 }
@@ -205,6 +208,11 @@ fn strangers_garbage_and_floods_are_told_apart_and_change_nothing() {
     assert_eq!(take(&mut control, late + 999 * MS, other, &empty), Err(Unused::Flood));
     assert_eq!(take(&mut control, late + 1000 * MS, other, &empty), Ok(()));
     assert_eq!(control.reports().packets_in, 3 + 20 + 1);
+    let next = late + 2000 * MS;
+    for _ in 0..1000 {
+        assert_eq!(take(&mut control, next, at("203.0.113.66:4001"), &empty), Err(Unused::Stranger));
+    }
+    assert_eq!(take(&mut control, next, other, &empty), Ok(()), "strangers use up nothing");
 }
 
 #[test]

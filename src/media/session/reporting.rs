@@ -3,7 +3,7 @@
 use super::{LONGEST_SECURED, Session, samples};
 use crate::base::Now;
 use crate::media::contract::{Output, Socket};
-use crate::media::rtcp::{Compound, Unused};
+use crate::media::rtcp::{Compound, Ours, Unused};
 use crate::media::srtp::{Refused, Secured};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -34,24 +34,24 @@ impl Session {
 
     /// Our report, when it is time.
     pub(super) fn report_out(&mut self, now: Now, out: &mut Vec<Output>) {
-        let (Some(control), Some(agreed)) = (&mut self.control, &self.agreed) else { return };
-        if !control.is_due(now.at) {
-            return;
-        }
-        let numbering = &self.outbound.numbering;
-        let ours = numbering.sent().by(numbering.steps(samples(now.at, agreed.grid.next())));
+        let Some(ours) = self.ours(now.at) else { return };
+        let Some(control) = self.control.as_mut().filter(|control| control.is_due(now.at)) else { return };
         let compound = control.report(now, ours, self.source.report());
         self.send_report(compound, out);
     }
 
     /// Our last report.
     pub(super) fn leave(&mut self, now: Now, out: &mut Vec<Output>) {
-        let (Some(control), Some(agreed)) = (&mut self.control, &self.agreed) else { return };
-        let numbering = &self.outbound.numbering;
-        let ours = numbering.sent().by(numbering.steps(samples(now.at, agreed.grid.next())));
+        let (Some(ours), Some(control)) = (self.ours(now.at), &mut self.control) else { return };
         if let Some(compound) = control.leave(now, ours, self.source.report()) {
             self.send_report(compound, out);
         }
+    }
+
+    /// Our stream as it stands, once anything was agreed.
+    fn ours(&self, now: Instant) -> Option<Ours> {
+        let (numbering, agreed) = (&self.outbound.numbering, self.agreed.as_ref()?);
+        Some(numbering.sent().by(numbering.steps(samples(now, agreed.grid.next()))))
     }
 
     fn send_report(&mut self, mut compound: Compound, out: &mut Vec<Output>) {
