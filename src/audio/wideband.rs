@@ -20,7 +20,7 @@ pub struct Encoder(Encoding);
 enum Encoding {
     G722(Box<G722Encoder>),
     #[cfg(feature = "opus")]
-    Opus(Box<opus_rs::OpusEncoder>),
+    Opus(Option<Box<opus_rs::OpusEncoder>>),
 }
 
 /// Reads packets of one stream, in their order.
@@ -39,7 +39,7 @@ impl Encoder {
         Self(match codec {
             WideCodec::G722 => Encoding::G722(Box::default()),
             #[cfg(feature = "opus")]
-            WideCodec::Opus => return opus_encoder(),
+            WideCodec::Opus => Encoding::Opus(opus_encoder().map(Box::new)),
         })
     }
 
@@ -49,7 +49,10 @@ impl Encoder {
         match &mut self.0 {
             Encoding::G722(encoder) => encoder.encode_into(samples, packet).unwrap_or(0),
             #[cfg(feature = "opus")]
-            Encoding::Opus(encoder) => encoder.encode_i16(samples, WIDE_FRAME, packet).unwrap_or(0),
+            Encoding::Opus(encoder) => {
+                let encoded = encoder.as_mut().and_then(|encoder| encoder.encode_i16(samples, WIDE_FRAME, packet).ok());
+                encoded.unwrap_or(0)
+            }
         }
     }
 }
@@ -112,17 +115,13 @@ impl std::fmt::Debug for Decoder {
 }
 
 #[cfg(feature = "opus")]
-fn opus_encoder() -> Encoder {
+fn opus_encoder() -> Option<opus_rs::OpusEncoder> {
     // The library refuses other rates and numbers of channels only.
-    match opus_rs::OpusEncoder::new(RATE, 1, opus_rs::Application::Voip) {
-        Ok(mut encoder) => {
-            encoder.bitrate_bps = 32_000;
-            encoder.complexity = 5;
-            encoder.use_cbr = true;
-            Encoder(Encoding::Opus(Box::new(encoder)))
-        }
-        Err(_) => Encoder(Encoding::G722(Box::default())),
-    }
+    let mut encoder = opus_rs::OpusEncoder::new(RATE, 1, opus_rs::Application::Voip).ok()?;
+    encoder.bitrate_bps = 32_000;
+    encoder.complexity = 5;
+    encoder.use_cbr = true;
+    Some(encoder)
 }
 
 #[cfg(feature = "opus")]
