@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tower::ServiceExt;
 use voice_gateway::call::output::EndReason;
 use voice_gateway::web::admin::{Admin, router};
-use voice_gateway::web::{CallView, Calls, HangupOrder, LadderView, Readiness};
+use voice_gateway::web::{CallView, Calls, HangupOrder, LadderView, Pending, Readiness};
 
 #[tokio::test]
 async fn health_and_readiness_need_no_token_and_readiness_says_why_not() {
@@ -80,7 +80,11 @@ async fn calls_are_listed_found_and_ended() {
     assert_eq!(list["calls"][1]["session_key"], "01234567", "never the whole key");
 
     let path = "/v1/calls/a%2Fb%25c@host";
-    assert_eq!(get(&router, path, &[]).await.1["started"], "1970-01-01T00:00:01.000Z");
+    let (_, live) = get(&router, path, &[]).await;
+    assert_eq!(
+        (&live["started"], &live["figures"]["latency"]["turns"]),
+        (&json!("1970-01-01T00:00:01.000Z"), &json!(3))
+    );
     assert_eq!(post(&router, &format!("{path}/hangup"), &[]).await.0, StatusCode::ACCEPTED);
     assert_eq!(*gateway.hung_up.lock(), ["a/b%c@host"]);
     assert_eq!(post(&router, "/v1/calls/over/hangup", &[]).await.0, StatusCode::CONFLICT);
@@ -152,6 +156,10 @@ impl Calls for Gateway {
 
     fn find(&self, call_id: &str) -> Option<CallView> {
         self.list().into_iter().find(|call| call.call_id == call_id)
+    }
+
+    fn figures<'a>(&'a self, call_id: &'a str) -> Pending<'a, Option<Value>> {
+        Box::pin(async move { (call_id == "a/b%c@host").then(|| json!({"latency": {"turns": 3}})) })
     }
 
     fn ladder(&self, call_id: &str) -> Option<LadderView> {

@@ -142,7 +142,7 @@ impl Reception {
             ended: None,
             figures: None,
         };
-        let (place, orders) = self.registry.enter(info);
+        let (place, inbox) = self.registry.enter(info);
         let facts = CallFacts { invite, session_key: key.clone() };
         let call = Call::new(arrived, Arc::clone(&tenant.call), facts, sdp);
         call_task::run(CallTask {
@@ -156,7 +156,7 @@ impl Reception {
             store: self.store.clone(),
             key,
             place,
-            orders,
+            inbox,
             turns: self.turns.clone(),
             tracker: self.tracker.clone(),
         })

@@ -2,11 +2,11 @@
 
 use super::figures::{self, Turns};
 use super::measure;
-use super::registry::Place;
+use super::registry::{Inbox, Place, Question};
 use super::tenants::Tenant;
 use crate::audio::{Form, Law};
 use crate::base::{Fault, FaultKind, Now, PlayId, Service, SessionKey, clock};
-use crate::call::input::{EndNow, Input, LegEvent, MediaEvent, SignalOutcome, SpeechEvent};
+use crate::call::input::{Input, LegEvent, MediaEvent, SignalOutcome, SpeechEvent};
 use crate::call::output::{Output, SignalOrder, Summary, Turn, TurnTimes};
 use crate::call::{Call, LegCommand};
 use crate::cxone::Signalled;
@@ -37,7 +37,7 @@ pub(super) struct CallTask {
     pub(super) store: Store,
     pub(super) key: SessionKey,
     pub(super) place: Place,
-    pub(super) orders: mpsc::Receiver<EndNow>,
+    pub(super) inbox: Inbox,
     /// Where the stages of each turn are told.
     pub(super) turns: broadcast::Sender<TurnTimes>,
     /// For what must outlive the call: settling its signal, deleting its assistant session.
@@ -128,7 +128,7 @@ impl Running {
                     // The endpoint has let go of the leg, and said BYE where there was a dialog: its queue was full, or it stops.
                     None => Input::Leg(LegEvent::Ended),
                 },
-                Some(why) = self.task.orders.recv() => Input::EndNow(why),
+                Some(why) = self.task.inbox.orders.recv() => Input::EndNow(why),
                 Some(input) = inputs.recv() => input,
                 Some(event) = self.task.media_events.recv() => Input::Media(event),
                 event = speech => match event {
@@ -146,6 +146,10 @@ impl Running {
                         Input::Speech(SpeechEvent::Failed(fault))
                     }
                 },
+                Some(question) = self.task.inbox.questions.recv() => {
+                    self.tell(question);
+                    continue;
+                }
                 () = tokio::time::sleep_until(next.into()) => Input::Tick,
                 Some(_) = self.requests.join_next() => continue,
             };
@@ -308,12 +312,21 @@ impl Running {
         );
     }
 
+    /// Tells the figures up to now. The call does not wait for its media worker meanwhile.
+    fn tell(&mut self, question: Question) {
+        let (media, latency) = (self.task.media.statistics(), self.turns.json());
+        self.requests.spawn(async move {
+            // Whoever asked may have gone.
+            let _ = question.send(figures::json(media.await.as_ref(), latency));
+        });
+    }
+
     async fn end(self, now: Now, summary: Summary) {
         self.signal.cancel();
         measure::ended(&summary);
         // The media worker tells the metrics itself; closing waits for its last packet and frees the port.
         let media = self.task.media.close().await;
-        let figures = figures::json(media.as_ref(), &self.turns);
+        let figures = figures::json(media.as_ref(), self.turns.json());
         self.task.store.measure(&self.task.key, &figures).await;
         self.task.store.finish(&summary).await;
         self.task.place.ended(now, &summary, figures);

@@ -24,7 +24,7 @@ impl Turns {
     }
 
     /// Of each stage the median and the 95th percentile.
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let mut latency = Map::from_iter([("turns".to_owned(), self.count.into())]);
         let total = self.last.iter().map(|times| ("total", times.total));
         let stages = self.last.iter().flat_map(TurnTimes::stages);
@@ -44,8 +44,8 @@ impl Turns {
 }
 
 /// Everything, as it stands in the record and in `/v1/calls`.
-pub(super) fn json(media: Option<&Statistics>, turns: &Turns) -> Value {
-    json!({"media": media.and_then(of_media), "latency": turns.json()})
+pub(super) fn json(media: Option<&Statistics>, latency: Value) -> Value {
+    json!({"media": media.and_then(of_media), "latency": latency})
 }
 
 fn of_media(statistics: &Statistics) -> Option<Value> {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn stages_are_told_by_median_and_percentile_and_memory_is_bounded() {
         let mut turns = Turns::default();
-        assert_eq!(json(None, &turns), json!({"media": null, "latency": {"turns": 0}}));
+        assert_eq!(json(None, turns.json()), json!({"media": null, "latency": {"turns": 0}}));
         (1..=20).for_each(|n| turns.note(times(n, n * 100)));
         let told = turns.json();
         assert_eq!(told["total_ms"], json!({"p50": 1000.0, "p95": 1900.0}));
@@ -151,13 +151,13 @@ mod tests {
             ..Statistics::default()
         };
         statistics.dropped.stranger = 3;
-        let told = json(Some(&statistics), &Turns::default())["media"].clone();
+        let told = json(Some(&statistics), Turns::default().json())["media"].clone();
         assert_eq!((&told["codec"], &told["round_trip_ms"]), (&json!("PCMU"), &json!(41.2)));
         assert_eq!((&told["in"]["mos"], &told["in"]["dropped"]), (&json!(4.41), &json!({"stranger": 3})));
         assert_eq!((&told["out"]["lost"], &told["out"]["jitter_ms"]), (&json!(5), &json!(10.0)));
         assert!(told["out"]["mos"].as_f64().unwrap() < 4.40, "{told}");
         statistics.reports = Reports::default();
-        let told = json(Some(&statistics), &Turns::default())["media"].clone();
+        let told = json(Some(&statistics), Turns::default().json())["media"].clone();
         assert_eq!(
             (&told["out"]["lost"], &told["out"]["mos"], &told["round_trip_ms"]),
             (&Value::Null, &Value::Null, &Value::Null)

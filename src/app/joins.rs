@@ -8,6 +8,7 @@ use crate::call::input::EndNow;
 use crate::call::output::{EndReason, Who};
 use crate::store::{self, Store};
 use crate::web::{self, CallView, Calls, HangupOrder, Histories, HistoryUnavailable, LadderView, Pending, Readiness};
+use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -84,6 +85,10 @@ impl Calls for Shared {
 
     fn find(&self, call_id: &str) -> Option<CallView> {
         self.registry.find(call_id).map(view)
+    }
+
+    fn figures<'a>(&'a self, call_id: &'a str) -> Pending<'a, Option<Value>> {
+        Box::pin(self.registry.figures(call_id))
     }
 
     fn ladder(&self, call_id: &str) -> Option<LadderView> {

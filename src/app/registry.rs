@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
-use tokio::sync::mpsc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
 
 /// What is known of a call without reading its words.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct CallInfo {
     pub turns: u32,
     /// When and why it ended.
     pub ended: Option<(SystemTime, EndReason, String)>,
-    /// Of its media and its turns, once it has ended.
+    /// Of its media and its turns, once it has ended: `Registry::figures` asks a live one.
     pub figures: Option<Value>,
 }
 
@@ -54,6 +54,19 @@ struct Inner {
 struct Live {
     info: CallInfo,
     orders: mpsc::Sender<EndNow>,
+    questions: mpsc::Sender<Question>,
+}
+
+/// Where the figures of a live call are to go.
+pub type Question = oneshot::Sender<Value>;
+
+/// What the registry has for a call.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Orders to end it.
+    pub orders: mpsc::Receiver<EndNow>,
+    /// Who wants its figures now.
+    pub questions: mpsc::Receiver<Question>,
 }
 
 /// A live call's place in the registry; leaving it is explicit (`ended`), dropping it forgets the call.
@@ -64,16 +77,17 @@ pub struct Place {
 }
 
 impl Registry {
-    /// Enters a call; the receiver brings orders to end it.
+    /// Enters a call.
     #[must_use]
-    pub fn enter(&self, info: CallInfo) -> (Place, mpsc::Receiver<EndNow>) {
-        let (orders, receiver) = mpsc::channel(ORDERS);
+    pub fn enter(&self, info: CallInfo) -> (Place, Inbox) {
+        let (orders, to_end) = mpsc::channel(ORDERS);
+        let (questions, to_answer) = mpsc::channel(QUESTIONS);
         let mut inner = self.inner.lock();
         inner.next += 1;
         let id = inner.next;
-        inner.live.insert(id, Live { info, orders });
+        inner.live.insert(id, Live { info, orders, questions });
         metrics::gauge!(crate::base::metric::CALLS_ACTIVE).set(count(inner.live.len()));
-        (Place { registry: self.clone(), id }, receiver)
+        (Place { registry: self.clone(), id }, Inbox { orders: to_end, questions: to_answer })
     }
 
     /// How many calls live.
@@ -97,6 +111,17 @@ impl Registry {
         let inner = self.inner.lock();
         let live = inner.live.values().map(|live| &live.info).find(|info| info.call_id.as_str() == call_id);
         live.or_else(|| inner.recent.iter().rev().find(|info| info.call_id.as_str() == call_id)).cloned()
+    }
+
+    /// The figures up to now of the live call with this Call-ID; `None` where there is none, or where it has no time to tell.
+    pub async fn figures(&self, call_id: &str) -> Option<Value> {
+        let (ask, told) = oneshot::channel();
+        {
+            let inner = self.inner.lock();
+            let live = inner.live.values().find(|live| live.info.call_id.as_str() == call_id)?;
+            live.questions.try_send(ask).ok()?;
+        }
+        tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
     }
 
     /// Orders the end of the live call with this Call-ID; false when there is none.
@@ -167,6 +192,10 @@ fn count(calls: usize) -> f64 {
 
 /// Orders waiting for one call. One is enough to end it.
 const ORDERS: usize = 2;
+/// Questions waiting for one call; further ones get no answer.
+const QUESTIONS: usize = 8;
+/// For an answer, which takes a slot of the media's grid.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Ended calls kept for the admin API.
 const RECENT: usize = 200;
 
@@ -175,7 +204,6 @@ mod tests {
     use super::*;
     use crate::base::{SessionKey, clock};
     use serde_json::json;
-    use std::time::Duration;
 
     fn info(call_id: &str) -> CallInfo {
         CallInfo {
@@ -210,7 +238,7 @@ mod tests {
     fn a_call_is_live_then_recent_and_recent_ones_are_bounded() {
         let registry = Registry::default();
         for number in 0..RECENT + 5 {
-            let (place, _orders) = registry.enter(info(&format!("call-{number}")));
+            let (place, _inbox) = registry.enter(info(&format!("call-{number}")));
             place.turn();
             assert_eq!(registry.active(), 1);
             place.ended(clock::now(), &summary(), json!({"n": number}));
@@ -226,12 +254,32 @@ mod tests {
     #[test]
     fn an_order_reaches_its_call_and_no_other() {
         let registry = Registry::default();
-        let (_a, mut to_a) = registry.enter(info("a"));
-        let (_b, mut to_b) = registry.enter(info("b"));
+        let (_a, Inbox { orders: mut to_a, .. }) = registry.enter(info("a"));
+        let (_b, Inbox { orders: mut to_b, .. }) = registry.enter(info("b"));
         assert!(registry.end("a", EndNow::Operator));
         assert!(!registry.end("c", EndNow::Operator));
         assert_eq!(to_a.try_recv(), Ok(EndNow::Operator));
         assert!(to_b.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_live_call_is_asked_for_its_figures_and_nobody_waits_for_one_that_does_not_tell() {
+        let registry = Registry::default();
+        let (place, Inbox { mut questions, .. }) = registry.enter(info("a"));
+        let (told, ()) = tokio::join!(registry.figures("a"), async {
+            questions.recv().await.unwrap().send(json!({"n": 1})).unwrap();
+        });
+        assert_eq!(told, Some(json!({"n": 1})));
+        assert_eq!(registry.figures("b").await, None);
+        let mut asked = tokio::task::JoinSet::new();
+        for _ in 0..=QUESTIONS {
+            let registry = registry.clone();
+            asked.spawn(async move { registry.figures("a").await });
+        }
+        assert_eq!(asked.join_all().await, vec![None; QUESTIONS + 1], "its task is busy");
+        assert_eq!(std::iter::from_fn(|| questions.try_recv().ok()).count(), QUESTIONS, "and its queue is bounded");
+        drop(place);
+        assert_eq!(registry.figures("a").await, None);
     }
 
     #[test]

@@ -71,7 +71,10 @@ async fn call(
     Path(call_id): Path<String>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    let (call, ladder) = (admin.calls.find(&call_id), admin.calls.ladder(&call_id));
+    let (mut call, ladder) = (admin.calls.find(&call_id), admin.calls.ladder(&call_id));
+    if let Some(live) = call.as_mut().filter(|call| call.ended.is_none()) {
+        live.figures = admin.calls.figures(&call_id).await;
+    }
     match (query.get("format").map(String::as_str), call, ladder) {
         (None | Some("json"), Some(call), ladder) => {
             let mut call = call.json();

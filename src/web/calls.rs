@@ -1,5 +1,6 @@
 //! What the admin endpoints ask of the running gateway.
 
+use super::Pending;
 use super::history::rfc3339;
 use crate::call::output::EndReason;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ pub trait Calls: Send + Sync + 'static {
     fn list(&self) -> Vec<CallView>;
     /// One of them by its SIP Call-ID.
     fn find(&self, call_id: &str) -> Option<CallView>;
+    /// The figures up to now of a live call.
+    fn figures<'a>(&'a self, call_id: &'a str) -> Pending<'a, Option<Value>>;
     /// The SIP messages of a live or recent call, or of an INVITE that was refused and became none.
     fn ladder(&self, call_id: &str) -> Option<LadderView>;
     /// Number of live calls.
@@ -69,7 +72,7 @@ pub struct CallView {
     pub cause: Option<String>,
     /// Turns with the assistant so far.
     pub turns: u32,
-    /// Of its media and its turns, once it has ended.
+    /// Of its media and its turns, once it has ended: `Calls::figures` asks a live one.
     pub figures: Option<Value>,
 }
 

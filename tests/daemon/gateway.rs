@@ -109,6 +109,14 @@ impl Gateway {
         self.admin("/v1/calls").await.json().await.unwrap()
     }
 
+    /// The figures of its oldest live call, up to now.
+    pub(crate) async fn figures(&self) -> Value {
+        let calls = self.calls().await;
+        let id = calls["calls"][0]["call_id"].as_str().unwrap();
+        let call: Value = self.admin(&format!("/v1/calls/{id}")).await.json().await.unwrap();
+        call["figures"].clone()
+    }
+
     /// The sum of the series of `name` that carry all these labels.
     pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = self.admin("/metrics").await.text().await.unwrap();

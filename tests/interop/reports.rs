@@ -6,7 +6,8 @@ use super::softphone::{Make, Softphone};
 use super::stage::{Stage, eventually};
 use serde_json::Value;
 
-/// A call until the phone has a round trip of our reports: what it tells of us, and what our record tells of it.
+/// A call until both sides have measured a round trip by the other's reports: what the phone tells of us, and what our record
+/// tells of it.
 async fn call(gateway: &Gateway, options: &[&str]) -> (Value, Value) {
     let contact = ["--header", "X-ContactID: 100000000029"];
     let mut phone = Softphone::new(Make::Pjsip, "cards-005.wav", &[&contact, options].concat()).await;
@@ -19,7 +20,8 @@ async fn call(gateway: &Gateway, options: &[&str]) -> (Value, Value) {
         gateway.counted("rtp_packets_total", &["direction=\"out\""], sent).await;
         phone.order("figures").await;
         let told = phone.until("figures", |_| true).await;
-        if told["round_trips"].as_u64() > Some(1) && told["reports"].as_u64() > Some(1) {
+        let measured = gateway.figures().await["media"]["round_trip_ms"].is_number();
+        if measured && told["round_trips"].as_u64() > Some(1) && told["reports"].as_u64() > Some(1) {
             break told;
         }
     };

@@ -113,10 +113,10 @@ impl MediaControl {
     }
 
     /// Figures up to now; `None` when the session is over.
-    pub async fn statistics(&self) -> Option<Statistics> {
+    pub fn statistics(&self) -> impl Future<Output = Option<Statistics>> + Send + use<> {
         let (tell, told) = oneshot::channel();
         self.order(Command::Statistics(tell));
-        told.await.ok()
+        async { told.await.ok() }
     }
 
     /// Closes the session and gives its final figures; `None` when it was over already.
