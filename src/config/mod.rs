@@ -6,6 +6,7 @@ mod passed;
 mod problem;
 mod raw;
 mod reader;
+mod scalars;
 mod sections;
 mod services;
 mod tenants;
