@@ -4,7 +4,8 @@
 //! interrupt: `disable_barge_in` of `text_to_speech` is about speech.
 
 use super::choice::choose;
-use super::conversation::{Act, Failure, Mode, Talk, Timer, Utterance};
+use super::contract::{Act, Failure};
+use super::conversation::{Mode, Talk, Timer, Utterance};
 use super::words::{SpeechEvent, TurnCause, Who};
 use crate::base::Now;
 use serde_json::Value;

@@ -4,6 +4,7 @@
 
 mod choice;
 mod context;
+mod contract;
 mod conversation;
 pub mod custom_data;
 mod headers;
@@ -21,7 +22,8 @@ pub mod words;
 
 pub use choice::{Choice, choose};
 pub use context::extract_headers;
-pub use conversation::{Act, Event, Failure, Talk};
+pub use contract::{Act, Event, Failure};
+pub use conversation::Talk;
 pub use playback::Ending;
 pub use settings::{PhoneFacts, TalkSettings};
 pub use words::{Entry, Reply, SpeechEvent, Turn, TurnCause, TurnTimes, Who};

@@ -1,6 +1,6 @@
 //! What is to be spoken, in order: prompts ordered ahead, their deadlines, keys to send, and the ending that waits behind them.
 
-use super::conversation::Act;
+use super::contract::Act;
 use super::response::Transfer;
 use super::words::Who;
 use crate::base::{PlayId, Tone};

@@ -1,6 +1,7 @@
 //! Turns of the assistant: asked, answered, superseded, unanswered (house section 5: one in flight, newer input supersedes).
 
-use super::conversation::{Act, Failure, InFlight, Mode, Talk, Timer};
+use super::contract::{Act, Failure};
+use super::conversation::{InFlight, Mode, Talk, Timer};
 use super::playback::{Ending, Words};
 use super::response::{BargeIn, Command, Target, Transfer, parse};
 use super::timing::Timing;
