@@ -2,6 +2,7 @@
 
 mod limit;
 mod recogniser;
+mod results;
 mod session;
 mod start;
 

@@ -1,6 +1,7 @@
 //! One Speech to Text session as a machine on given time (Watson facts 2.2): messages in, messages out, no socket and no engine.
 
 use super::limit::SessionLimit;
+use super::results;
 use super::start::{Command, Start};
 use crate::sandbox::engine::{Heard, RecognitionOptions};
 use axum::body::Bytes;
@@ -172,28 +173,18 @@ impl Session {
         let index = stream.result_index;
         match heard {
             Heard::Began { at } if stream.start.speech_begin_event => {
-                let event = json!({"speech_begin_event": {"begin": at.as_secs_f64()}});
-                out.push(Output::Send(json!({"results": [event], "result_index": index})));
+                out.push(Output::Send(results::began(index, at)));
             }
             Heard::Interim { transcript } if stream.start.options.interim_results && !transcript.is_empty() => {
-                let result = json!({"final": false, "alternatives": [{"transcript": spaced(&transcript)}]});
-                out.push(Output::Send(json!({"result_index": index, "results": [result]})));
+                out.push(Output::Send(results::message(index, &[results::interim_result(&transcript)])));
             }
             Heard::Final { transcript, confidence, begin, end } if !transcript.trim().is_empty() => {
                 // Told before it goes out: whoever watches sees it before what comes of it.
                 out.push(Output::Transcribed(transcript.trim().to_owned()));
-                let confidence = (confidence.clamp(0.0, 1.0) * 100.0).round() / 100.0;
-                let mut alternative = json!({"transcript": spaced(&transcript), "confidence": confidence});
-                if let (true, Some(fields)) = (stream.start.timestamps, alternative.as_object_mut()) {
-                    fields.insert("timestamps".to_owned(), timestamps(&transcript, begin, end));
-                }
-                let mut result = json!({"final": true, "alternatives": [alternative]});
-                if let (true, Some(fields)) = (stream.start.tells_end, result.as_object_mut()) {
-                    fields.insert("end_of_utterance".to_owned(), ending.into());
-                }
+                let result = results::final_result(&stream.start, &transcript, confidence, (begin, end), ending);
                 stream.result_index += 1;
                 if stream.start.options.interim_results {
-                    out.push(Output::Send(json!({"result_index": index, "results": [result]})));
+                    out.push(Output::Send(results::message(index, &[result])));
                 } else {
                     stream.kept.push(result);
                 }
@@ -208,7 +199,7 @@ impl Session {
             return self.fail("The recognition engine failed.", out);
         };
         if !stream.kept.is_empty() {
-            out.push(Output::Send(json!({"result_index": 0, "results": stream.kept})));
+            out.push(Output::Send(results::message(0, &stream.kept)));
         }
         out.push(Output::Send(json!({"state": "listening"})));
         self.limit.restart(now);
@@ -219,25 +210,6 @@ impl Session {
         out.push(Output::Close(1011, SEE_ABOVE));
         self.state = State::Closed;
     }
-}
-
-fn spaced(transcript: &str) -> String {
-    format!("{} ", transcript.trim())
-}
-
-/// `[["word", begin, end], ...]`: the words share the time of the phrase by their length.
-fn timestamps(transcript: &str, begin: Duration, end: Duration) -> Value {
-    let length = |word: &str| f64::from(u32::try_from(word.chars().count()).unwrap_or(u32::MAX));
-    let all: f64 = transcript.split_whitespace().map(length).sum();
-    let span = end.saturating_sub(begin).as_secs_f64();
-    let hundredths = |seconds: f64| (seconds * 100.0).round() / 100.0;
-    let mut said = 0.0;
-    let words = transcript.split_whitespace().map(|word| {
-        let from = begin.as_secs_f64() + span * said / all;
-        said += length(word);
-        json!([word, hundredths(from), hundredths(begin.as_secs_f64() + span * said / all)])
-    });
-    words.collect()
 }
 
 /// The reason that goes with 1011.
