@@ -12,6 +12,7 @@
 mod control;
 mod handle;
 mod lateness;
+mod leg;
 mod recording;
 mod scheduling;
 mod sealed;
@@ -23,6 +24,7 @@ pub use sealed::{RecordingKey, UnsealError, Whole, unseal};
 use super::ports::{PortError, PortPool, ReservedPort};
 use crate::media::rtp::Numbering;
 use crate::media::{Control, Negotiated, Settings, Silence};
+use leg::Opening;
 use parking_lot::Mutex;
 use recording::{Recorder, Tap};
 use std::io;
@@ -35,7 +37,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use thiserror::Error;
-use worker::{Opening, Worker};
+use worker::Worker;
 
 /// How the plane is built.
 #[derive(Clone, Debug)]
