@@ -1,9 +1,9 @@
 //! All that can happen to a call, from any edge. The rim turns what sockets and services do into these.
 
 use crate::base::{Fault, PlayId, TurnId};
+pub use crate::media::Event as MediaEvent;
 pub use crate::sip::leg::{Invite, LegEvent};
 pub use crate::talk::words::{Reply, SpeechEvent};
-use std::time::Instant;
 
 /// One thing that happened. Fed to `Call::step` with the time it happened at.
 #[derive(Clone, Debug)]
@@ -43,44 +43,6 @@ pub enum EndNow {
     Drain,
     /// A queue of the call that may not lose anything was full.
     Overload,
-}
-
-/// What the media session tells.
-#[derive(Clone, Debug)]
-pub enum MediaEvent {
-    /// The first RTP packet of the caller arrived.
-    FirstPacket,
-    /// A telephone-event key began (RFC 4733), told once.
-    Digit(char),
-    /// A key was heard as sound.
-    InBandDigit(char),
-    /// The first packet of `play` left at `at`; `last_voiced` is when the last voiced packet came in before it.
-    PlayStarted {
-        /// Which prompt.
-        play: PlayId,
-        /// When its first packet was sent.
-        at: Instant,
-        /// The last voiced packet received before.
-        last_voiced: Option<Instant>,
-    },
-    /// The first packet of `play` in which somebody speaks left: how much silence a voice begins with is a part of its turn.
-    PlayVoiced {
-        /// Which prompt.
-        play: PlayId,
-        /// When.
-        at: Instant,
-    },
-    /// The last sample of `play` was sent, or it was stopped.
-    PlayFinished {
-        /// Which prompt.
-        play: PlayId,
-        /// Milliseconds of it that were sent.
-        sent_ms: u32,
-        /// False when it was stopped before its end.
-        complete: bool,
-    },
-    /// No RTP for `media.rtp_timeout`.
-    Timeout,
 }
 
 /// How a signal ended.

@@ -5,7 +5,6 @@ use super::handle::{Command, Wires};
 use super::lateness::Lateness;
 use super::recording::Tap;
 use crate::base::{Now, PlayId, clock, metric};
-use crate::call::MediaEvent;
 use crate::media::quality::Quality;
 use crate::media::rtp::Numbering;
 use crate::media::{Control, Event, Input, Negotiated, Output, Session, Settings, Socket, Statistics};
@@ -247,18 +246,9 @@ impl Leg {
     }
 
     fn tell(&mut self, event: Event) {
-        let event = match event {
-            Event::FirstPacket => MediaEvent::FirstPacket,
-            Event::Digit(key) => MediaEvent::Digit(key),
-            Event::InBandDigit(key) => MediaEvent::InBandDigit(key),
-            Event::PlayStarted { play, at, last_voiced } => MediaEvent::PlayStarted { play, at, last_voiced },
-            Event::PlayVoiced { play, at } => MediaEvent::PlayVoiced { play, at },
-            Event::PlayFinished { play, sent_ms, complete } => {
-                self.prompts.retain(|(queued, _)| *queued != play);
-                MediaEvent::PlayFinished { play, sent_ms, complete }
-            }
-            Event::Timeout => MediaEvent::Timeout,
-        };
+        if let Event::PlayFinished { play, .. } = event {
+            self.prompts.retain(|(queued, _)| *queued != play);
+        }
         if let Err(TrySendError::Full(_)) = self.wires.events.try_send(event) {
             counter!(metric::QUEUE_DROPPED_TOTAL, "queue" => "media_events").increment(1);
         }
