@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use voice_gateway::base::PlayId;
 use voice_gateway::base::metric;
-use voice_gateway::media::{Codec, ControlPath, Negotiated};
+use voice_gateway::media::{Codec, Negotiated};
 use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
 
 fn main() {
@@ -31,17 +31,7 @@ fn main() {
         let pair = [plane.reserve().unwrap(), plane.reserve().unwrap()];
         let ports = [pair[0].port(), pair[1].port()];
         for (port, peer) in pair.into_iter().zip([ports[1], ports[0]]) {
-            let negotiated = Negotiated {
-                remote: (here, peer).into(),
-                codec: Codec::Pcmu,
-                payload_type: 0,
-                telephone_event: Some(101),
-                comfort_noise: None,
-                send: true,
-                receive: true,
-                srtp: None,
-                rtcp: ControlPath::Neighbour,
-            };
+            let negotiated = Negotiated::usual((here, peer).into(), Codec::Pcmu);
             let MediaHandle { control, events, .. } =
                 plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
             let sound = control.play(PlayId(1));

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use voice_gateway::media::srtp::{MasterKey, Srtp, Suite};
-use voice_gateway::media::{Codec, ControlPath, Negotiated};
+use voice_gateway::media::{Codec, Negotiated};
 use voice_gateway::net::media::{MediaOptions, MediaPlane, MediaSettings};
 
 /// Processor time of a thread, and packets that it took and sent.
@@ -210,17 +210,7 @@ fn engine(calls: usize, seconds: u64, srtp: Option<Srtp>) -> Spent {
     for caller in &callers {
         let port = plane.reserve().unwrap();
         caller.connect(SocketAddr::from((here, port.port()))).unwrap();
-        let agreed = Negotiated {
-            remote: caller.local_addr().unwrap(),
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            telephone_event: Some(101),
-            comfort_noise: None,
-            send: true,
-            receive: true,
-            rtcp: ControlPath::Neighbour,
-            srtp: srtp.clone(),
-        };
+        let agreed = Negotiated { srtp: srtp.clone(), ..Negotiated::usual(caller.local_addr().unwrap(), Codec::Pcmu) };
         let handle = plane.open(port, MediaOptions::default(), Some(agreed)).unwrap();
         handles.push(handle);
         // A worker takes in so many new sessions at a time.

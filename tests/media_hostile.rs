@@ -5,7 +5,7 @@
 use std::time::Duration;
 use voice_gateway::base::{Now, clock};
 use voice_gateway::media::rtp::Numbering;
-use voice_gateway::media::{Codec, ControlPath, Input, Negotiated, Output, Session, Settings};
+use voice_gateway::media::{Codec, Input, Negotiated, Output, Session, Settings};
 
 const SLOT: Duration = Duration::from_millis(20);
 const PEER: &str = "198.51.100.7:4000";
@@ -23,17 +23,7 @@ impl Stage {
         let now = clock::now();
         let session = Session::new(Settings::default(), now.at, Numbering::new(1, 2, 3));
         let mut stage = Self { session, now, heard: Vec::new(), sent: 0, fed: 0 };
-        stage.feed(Input::Agree(Negotiated {
-            remote: PEER.parse().unwrap(),
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            telephone_event: Some(101),
-            comfort_noise: None,
-            send: true,
-            receive: true,
-            srtp: None,
-            rtcp: ControlPath::Neighbour,
-        }));
+        stage.feed(Input::Agree(Negotiated::usual(PEER.parse().unwrap(), Codec::Pcmu)));
         stage
     }
 

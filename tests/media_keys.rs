@@ -5,25 +5,13 @@ use bytes::Bytes;
 use std::time::Duration;
 use voice_gateway::base::{Now, PlayId, Tone, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
-use voice_gateway::media::{Codec, ControlPath, Event, Input, Negotiated, Output, Session, Settings};
+use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings};
 
 const SENDER: &str = "192.0.2.1:4000";
 const RECEIVER: &str = "192.0.2.2:4000";
 
 fn agreement(remote: &str, codec: Codec, telephone_event: Option<u8>) -> Input<'static> {
-    let remote = remote.parse().unwrap();
-    let payload_type = codec.payload_type();
-    Input::Agree(Negotiated {
-        remote,
-        codec,
-        payload_type,
-        telephone_event,
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        srtp: None,
-        rtcp: ControlPath::Neighbour,
-    })
+    Input::Agree(Negotiated { telephone_event, ..Negotiated::usual(remote.parse().unwrap(), codec) })
 }
 
 /// Two sessions and all that went from the first to the second.

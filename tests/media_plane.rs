@@ -15,7 +15,7 @@ use voice_gateway::base::PlayId;
 use voice_gateway::call::MediaEvent;
 use voice_gateway::media::rtcp::{Item, read};
 use voice_gateway::media::sdp::{LocalMedia, accept_answer, answer, offer};
-use voice_gateway::media::{Codec, ControlPath, Negotiated};
+use voice_gateway::media::{Codec, Negotiated};
 use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
 use voice_gateway::net::ports::ReservedPort;
 
@@ -162,17 +162,7 @@ async fn a_call_over_ipv6_has_rtp_over_ipv6_on_a_plane_for_any_address() {
     .unwrap();
     let port = plane.reserve_at(Ipv6Addr::LOCALHOST.into()).unwrap();
     let there: SocketAddr = (Ipv6Addr::LOCALHOST, port.port()).into();
-    let negotiated = Negotiated {
-        remote: peer.local_addr().unwrap(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: None,
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        srtp: None,
-        rtcp: ControlPath::Neighbour,
-    };
+    let negotiated = Negotiated { telephone_event: None, ..Negotiated::usual(peer.local_addr().unwrap(), Codec::Pcmu) };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     peer.send_to(&[&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[1; 160]].concat(), there).unwrap();
     assert!(matches!(handle.events.recv().await, Some(MediaEvent::FirstPacket)));
@@ -188,17 +178,7 @@ async fn garbage_strangers_and_floods_on_the_port_leave_the_call_as_it_is() {
     let there: SocketAddr = (HERE, port.port()).into();
     let peer = UdpSocket::bind((HERE, 0)).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let negotiated = Negotiated {
-        remote: peer.local_addr().unwrap(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        srtp: None,
-        rtcp: ControlPath::Neighbour,
-    };
+    let negotiated = Negotiated::usual(peer.local_addr().unwrap(), Codec::Pcmu);
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     let stranger = UdpSocket::bind((HERE, 0)).unwrap();
     // The peer is known from here on.
@@ -254,17 +234,7 @@ async fn reports_leave_by_the_odd_port_and_what_comes_there_is_measured_or_count
     let port = plane.reserve().unwrap();
     let [to_rtp, to_rtcp] = [0, 1].map(|odd| SocketAddr::from((HERE, port.port() + odd)));
     let [rtp, rtcp] = neighbours();
-    let negotiated = Negotiated {
-        remote: rtp.local_addr().unwrap(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: None,
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        srtp: None,
-        rtcp: ControlPath::Neighbour,
-    };
+    let negotiated = Negotiated { telephone_event: None, ..Negotiated::usual(rtp.local_addr().unwrap(), Codec::Pcmu) };
     let mut handle = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     rtp.send_to(&[&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[1; 160]].concat(), to_rtp).unwrap();
     assert!(matches!(handle.events.recv().await, Some(MediaEvent::FirstPacket)));
@@ -315,17 +285,7 @@ async fn a_flood_on_the_port_of_one_call_costs_the_others_of_its_worker_nothing(
     let port = plane.reserve().unwrap();
     let there: SocketAddr = (HERE, port.port()).into();
     let peer = UdpSocket::bind((HERE, 0)).unwrap();
-    let negotiated = Negotiated {
-        remote: peer.local_addr().unwrap(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: None,
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        rtcp: ControlPath::Neighbour,
-        srtp: None,
-    };
+    let negotiated = Negotiated { telephone_event: None, ..Negotiated::usual(peer.local_addr().unwrap(), Codec::Pcmu) };
     let flooded = plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&over);

@@ -69,20 +69,9 @@ impl Line {
         for side in 0..2 {
             let suite = Suite::AesCm128HmacSha1_80;
             let (ours, theirs) = (key(suite, side as u8 + 1), key(suite, 2 - side as u8));
-            line.feed(
-                side,
-                Input::Agree(Negotiated {
-                    remote: address(1 - side, Socket::Rtp),
-                    codec: Codec::Pcmu,
-                    payload_type: 0,
-                    telephone_event: Some(101),
-                    comfort_noise: None,
-                    send: true,
-                    receive: true,
-                    srtp: secured.then_some(Srtp { suite, ours, theirs, mki: 0 }),
-                    rtcp: path,
-                }),
-            );
+            let srtp = secured.then_some(Srtp { suite, ours, theirs, mki: 0 });
+            let usual = Negotiated::usual(address(1 - side, Socket::Rtp), Codec::Pcmu);
+            line.feed(side, Input::Agree(Negotiated { srtp, rtcp: path, ..usual }));
         }
         line
     }

@@ -55,6 +55,7 @@ fn the_usual_offer_of_a_trunk_is_answered_line_by_line() {
         rtcp: ControlPath::Neighbour,
     };
     assert_eq!(agreed, wanted);
+    assert_eq!(Negotiated::usual(wanted.remote, wanted.codec), wanted);
 }
 
 #[test]

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use voice_gateway::audio::Law;
 use voice_gateway::base::{Now, PlayId, Recording, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
-use voice_gateway::media::{
-    Codec, ControlPath, Event, Input, Negotiated, Output, Session, Settings, Silence, Statistics,
-};
+use voice_gateway::media::{Codec, Event, Input, Negotiated, Output, Session, Settings, Silence, Statistics};
 
 const MS: Duration = Duration::from_millis(1);
 const SLOT: Duration = Duration::from_millis(20);
@@ -22,17 +20,7 @@ fn peer() -> SocketAddr {
 }
 
 fn agreement() -> Negotiated {
-    Negotiated {
-        remote: peer(),
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        srtp: None,
-        rtcp: ControlPath::Neighbour,
-    }
+    Negotiated::usual(peer(), Codec::Pcmu)
 }
 
 /// A packet of the wire.

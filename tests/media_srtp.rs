@@ -9,7 +9,7 @@ use std::time::Duration;
 use voice_gateway::base::{Now, clock};
 use voice_gateway::media::rtp::{Numbering, Packet};
 use voice_gateway::media::srtp::{MasterKey, Receiver, Refused, Sender, Srtp, Suite};
-use voice_gateway::media::{Codec, ControlPath, Input, Negotiated, Output, Session, Settings, Statistics};
+use voice_gateway::media::{Codec, Input, Negotiated, Output, Session, Settings, Statistics};
 
 fn key(suite: Suite, seed: u8) -> MasterKey {
     let bytes = (0..suite.key_length() + suite.salt_length()).map(|n| seed.wrapping_mul(31) ^ n as u8).collect();
@@ -270,19 +270,7 @@ impl Call {
 
     fn agree(&mut self, side: usize, codec: Codec, srtp: Option<Srtp>) {
         let remote: SocketAddr = ADDRESSES[1 - side].parse().unwrap();
-        let (payload_type, telephone_event) = (codec.payload_type(), Some(101));
-        let comfort_noise = None;
-        let media = Negotiated {
-            remote,
-            codec,
-            payload_type,
-            telephone_event,
-            comfort_noise,
-            send: true,
-            receive: true,
-            srtp,
-            rtcp: ControlPath::Neighbour,
-        };
+        let media = Negotiated { srtp, ..Negotiated::usual(remote, codec) };
         self.feed(side, Input::Agree(media));
     }
 

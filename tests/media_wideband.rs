@@ -36,17 +36,7 @@ struct Line {
 }
 
 fn agreement(remote: SocketAddr, codec: Codec) -> Negotiated {
-    Negotiated {
-        remote,
-        codec,
-        payload_type: codec.payload_type(),
-        telephone_event: Some(if codec.clock() == 8000 { 101 } else { 110 }),
-        comfort_noise: None,
-        send: true,
-        receive: true,
-        rtcp: ControlPath::Off,
-        srtp: None,
-    }
+    Negotiated { rtcp: ControlPath::Off, ..Negotiated::usual(remote, codec) }
 }
 
 impl Line {

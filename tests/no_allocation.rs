@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use voice_gateway::base::{Now, PlayId, Recording, Tone, clock};
 use voice_gateway::media::rtp::Numbering;
 use voice_gateway::media::srtp::{MasterKey, Sender, Srtp, Suite};
-use voice_gateway::media::{Codec, Control, ControlPath, Input, Negotiated, Output, Session, Settings, Silence};
+use voice_gateway::media::{Codec, Control, Input, Negotiated, Output, Session, Settings, Silence};
 use voice_gateway::net::media::{MediaHandle, MediaOptions, MediaPlane, MediaSettings};
 
 #[global_allocator]
@@ -23,17 +23,8 @@ const TELEPHONE_EVENT: u8 = 101;
 const COMFORT_NOISE: u8 = 13;
 
 fn agreement(remote: SocketAddr, codec: Codec, srtp: Option<Srtp>) -> Negotiated {
-    Negotiated {
-        remote,
-        codec,
-        payload_type: codec.payload_type(),
-        telephone_event: Some(TELEPHONE_EVENT),
-        comfort_noise: Some(COMFORT_NOISE),
-        send: true,
-        receive: true,
-        srtp,
-        rtcp: ControlPath::Neighbour,
-    }
+    let (telephone_event, comfort_noise) = (Some(TELEPHONE_EVENT), Some(COMFORT_NOISE));
+    Negotiated { telephone_event, comfort_noise, srtp, ..Negotiated::usual(remote, codec) }
 }
 
 /// Allocations since the profiler began.

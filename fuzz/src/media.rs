@@ -69,11 +69,7 @@ impl Stage {
             _ => Codec::G722,
         };
         self.step(Input::Agree(Negotiated {
-            remote: PEER.parse().unwrap(),
-            codec,
-            payload_type: codec.payload_type(),
             telephone_event: (how & 4 != 0).then_some(101),
-            comfort_noise: None,
             send: how & 8 == 0,
             receive: how & 16 == 0,
             srtp: self.secured.then(|| srtp(Suite::ALL[usize::from(how >> 5) % Suite::ALL.len()].to_owned())),
@@ -83,6 +79,7 @@ impl Stage {
                 2 => ControlPath::At("192.0.2.9:9".parse().unwrap()),
                 _ => ControlPath::Off,
             },
+            ..Negotiated::usual(PEER.parse().unwrap(), codec)
         }));
     }
 

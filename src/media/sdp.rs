@@ -125,6 +125,25 @@ pub struct Negotiated {
     pub rtcp: ControlPath,
 }
 
+impl Negotiated {
+    /// What two ordinary peers agree to: sound both ways (RFC 3264 section 5.1) and keys as telephone-events (RFC 4733), numbered as
+    /// everybody does (RFC 3551), in plain RTP with RTCP one port on (RFC 3550 section 11), and no comfort noise.
+    #[must_use]
+    pub fn usual(remote: SocketAddr, codec: Codec) -> Self {
+        Self {
+            remote,
+            codec,
+            payload_type: codec.payload_type(),
+            telephone_event: offer::number_of(&exchange::TELEPHONE_EVENTS, codec.clock()),
+            comfort_noise: None,
+            send: true,
+            receive: true,
+            srtp: None,
+            rtcp: ControlPath::Neighbour,
+        }
+    }
+}
+
 /// Our side of the media, as it is written into our body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalMedia {

@@ -11,7 +11,6 @@ use voice_gateway::call::{
     Call, CallFacts, CallSettings, ContactRule, Input, Invite, LegCommand, LegEvent, MediaEvent, MissingContact,
     Negotiation, Output, Refusal, SpeechEvent,
 };
-use voice_gateway::media::ControlPath;
 use voice_gateway::media::sdp::{Codec, Negotiated};
 
 /// SDP for tests: the body says what becomes of it.
@@ -27,17 +26,7 @@ impl Words {
             _ => return Err(Refusal { code: 400, warning: "Not \"SDP\"\r\nX-Evil: 1".into() }),
         };
         let remote = "127.0.0.1:4000".parse().unwrap();
-        Ok(Negotiated {
-            remote,
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            telephone_event: Some(101),
-            comfort_noise: None,
-            send,
-            receive,
-            srtp: None,
-            rtcp: ControlPath::Neighbour,
-        })
+        Ok(Negotiated { send, receive, ..Negotiated::usual(remote, Codec::Pcmu) })
     }
 }
 

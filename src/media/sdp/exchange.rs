@@ -257,6 +257,6 @@ fn put_first(numbers: &mut [(Codec, u8)], codec: Codec) {
 }
 
 /// The clocks that there are, and how everybody numbers their keys.
-const TELEPHONE_EVENTS: [(u32, u8); 2] = [(8000, 101), (48_000, 110)];
+pub(super) const TELEPHONE_EVENTS: [(u32, u8); 2] = [(8000, 101), (48_000, 110)];
 /// RFC 3551 section 6.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
