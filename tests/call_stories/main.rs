@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod any_order;
+mod barge_in;
 mod deafness;
 mod endings;
 mod leg;
@@ -9,4 +10,5 @@ mod privacy;
 mod referral;
 mod stage;
 mod talking;
+mod timeouts;
 mod transfer;

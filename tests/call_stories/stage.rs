@@ -13,6 +13,9 @@ use voice_gateway::call::{
 };
 use voice_gateway::media::sdp::{Codec, Negotiated};
 
+/// The prompt is stopped.
+pub(crate) const STOP: fn(&Output) -> bool = |output| matches!(output, Output::StopSpeaking);
+
 /// SDP for tests: the body says what becomes of it.
 pub(crate) struct Words;
 
@@ -40,6 +43,11 @@ impl Negotiation for Words {
     fn accept(&mut self, answer: &[u8]) -> Result<Negotiated, Refusal> {
         Self::agree(answer)
     }
+}
+
+/// What a turn says of the telephone.
+pub(crate) fn voice(input: &Value, name: &str) -> Value {
+    input[name].clone()
 }
 
 pub(crate) fn settings() -> CallSettings {

@@ -1,22 +1,11 @@
-//! Turns, barge-in, timeouts, keys, options.
+//! Turns, prompts, options, keys, and the stages of a turn.
 
-use crate::stage::{Stage, fault, ms, settings, text};
+use crate::stage::{STOP, Stage, fault, ms, settings, text, voice};
 use serde_json::{Value, json};
 use voice_gateway::base::{Recording, Service, TurnId};
-use voice_gateway::call::input::{Reply, SpeechEvent};
+use voice_gateway::call::input::Reply;
 use voice_gateway::call::output::{TurnCause, Who};
 use voice_gateway::call::{Input, LegEvent, MediaEvent, Output};
-
-const STOP: fn(&Output) -> bool = |output| matches!(output, Output::StopSpeaking);
-const BARGED: fn(&Output) -> bool = |output| matches!(output, Output::BargedIn);
-
-fn voice(input: &Value, name: &str) -> Value {
-    input[name].clone()
-}
-
-fn configure(kind: &str) -> Value {
-    json!({"response_type": "text_to_speech", "command_info": {"type": kind}})
-}
 
 #[test]
 fn the_greeting_is_asked_and_spoken_after_the_ack() {
@@ -88,163 +77,6 @@ fn prompts_are_ordered_ahead_by_one_and_recorded_when_they_play() {
 }
 
 #[test]
-fn a_hypothesis_stops_the_prompt_and_the_rest_of_the_reply() {
-    let mut stage = Stage::listening(settings());
-    stage.say("tell me");
-    stage.reply(vec![text("A long story."), text("And its second part."), text("Third.")]);
-    let play = stage.spoken()[0].0;
-    stage.start(play);
-    stage.out.clear();
-    stage.interim("  ");
-    assert_eq!(stage.count(STOP), 0, "an empty hypothesis is nothing");
-    stage.interim("sto");
-    assert_eq!((stage.count(STOP), stage.count(BARGED)), (1, 1));
-    stage.interim("stop it");
-    assert_eq!((stage.count(STOP), stage.count(BARGED)), (1, 1), "once");
-    stage.feed(Input::Media(MediaEvent::PlayFinished { play, sent_ms: 1240, complete: false }));
-    assert_eq!(stage.records(Who::Gateway), ["interrupted by the caller after 1.2 s"]);
-    stage.say("stop it");
-    assert_eq!(voice(&stage.last_turn().input_integration, "barge_in_occurred"), true);
-    assert!(stage.said().is_empty(), "nothing of the old reply is said any more");
-    stage.reply(vec![text("Stopped.")]);
-    stage.play_all();
-    stage.say("thanks");
-    assert_eq!(voice(&stage.last_turn().input_integration, "barge_in_occurred"), false, "told once");
-}
-
-#[test]
-fn begin_of_speech_and_keys_stop_the_prompt() {
-    for by_key in [false, true] {
-        let mut stage = Stage::greeting(settings());
-        stage.reply(vec![text("Hello.")]);
-        stage.start(stage.last_play());
-        if by_key {
-            stage.press('5');
-            let turn = stage.last_turn();
-            assert_eq!((turn.cause, turn.text.as_str()), (TurnCause::Dtmf, "5"));
-            assert_eq!(voice(&turn.input_integration, "is_dtmf"), true);
-            assert_eq!(stage.records(Who::CallerKeys), ["5"]);
-        } else {
-            stage.feed(Input::Speech(SpeechEvent::Began));
-        }
-        assert_eq!((stage.count(STOP), stage.count(BARGED)), (1, 1));
-    }
-}
-
-#[test]
-fn a_greeting_not_yet_heard_is_not_dropped_for_a_noise() {
-    let mut stage = Stage::greeting(settings());
-    stage.reply(vec![text("Hello.")]);
-    stage.interim("uh");
-    assert_eq!(stage.count(STOP), 0);
-    stage.play_all();
-    assert_eq!(stage.records(Who::Assistant), ["Hello."]);
-}
-
-#[test]
-fn without_barge_in_speech_during_the_prompt_is_ignored() {
-    let mut stage = Stage::greeting(settings());
-    stage.reply(vec![configure("disable_barge_in"), text("Legal words."), configure("enable_barge_in")]);
-    let play = stage.last_play();
-    stage.start(play);
-    stage.interim("skip");
-    stage.say("skip it");
-    stage.interim("skip it I");
-    stage.finish(play);
-    stage.out.clear();
-    stage.wait(ms(300));
-    stage.say("skip it I said");
-    assert!(stage.turns().is_empty(), "it began before the prompt ended");
-    stage.interim("go on");
-    stage.wait(ms(500));
-    stage.say("go on");
-    assert_eq!(stage.last_turn().text, "go on");
-    stage.reply(vec![text("Interruptible again.")]);
-    stage.start(stage.last_play());
-    stage.interim("yes");
-    assert_eq!(stage.count(STOP), 1);
-}
-
-#[test]
-fn speech_that_ends_within_a_prompt_without_barge_in_is_ignored_too() {
-    let mut stage = Stage::listening(settings());
-    stage.say("first");
-    stage.interim("and");
-    stage.reply(vec![configure("disable_barge_in"), text("Legal words.")]);
-    stage.start(stage.last_play());
-    stage.say("and second");
-    assert_eq!((stage.turns().len(), stage.count(STOP)), (1, 0));
-}
-
-#[test]
-fn an_utterance_that_never_ended_does_not_mute_the_next() {
-    let mut stage = Stage::greeting(settings());
-    stage.reply(vec![configure("disable_barge_in"), text("Legal words.")]);
-    let play = stage.last_play();
-    stage.start(play);
-    stage.feed(Input::Speech(SpeechEvent::Began));
-    stage.finish(play);
-    stage.wait(ms(4000));
-    stage.interim("now");
-    stage.say("now listen");
-    assert_eq!(stage.last_turn().text, "now listen");
-}
-
-#[test]
-fn silence_after_a_prompt_is_a_turn_with_flags_in_input_and_context() {
-    let mut stage = Stage::listening(settings());
-    stage.wait(ms(6999));
-    assert!(stage.turns().is_empty());
-    stage.wait(ms(1));
-    let turn = stage.last_turn();
-    assert_eq!((turn.cause, turn.text.as_str()), (TurnCause::PostResponseTimeout, "vgwPostResponseTimeout"));
-    assert_eq!(voice(&turn.input_integration, "post_response_timeout_occurred"), true);
-    assert_eq!(turn.context["integrations"]["voice_telephony"]["post_response_timeout_occurred"], true);
-    let context = json!({"integrations": {"voice_telephony": {"post_response_timeout_count": "1500", "post_response_timeout_occurred": true}}});
-    stage.reply_with(vec![], Some(context));
-    stage.out.clear();
-    stage.wait(ms(1499));
-    assert!(stage.turns().is_empty(), "an empty reply starts the wait by itself");
-    stage.wait(ms(1));
-    assert_eq!(stage.last_turn().cause, TurnCause::PostResponseTimeout, "the assistant sets the time");
-    stage.reply(vec![]);
-    stage.say("hello");
-    let turn = stage.last_turn();
-    assert_eq!(voice(&turn.input_integration, "post_response_timeout_occurred"), false);
-    assert_eq!(turn.context["integrations"]["voice_telephony"].get("post_response_timeout_occurred"), None);
-}
-
-#[test]
-fn speech_puts_the_post_response_timeout_off() {
-    let mut stage = Stage::listening(settings());
-    for _ in 0..4 {
-        stage.wait(ms(5000));
-        stage.interim("well");
-    }
-    assert!(stage.turns().is_empty());
-    stage.wait(ms(7000));
-    assert_eq!(stage.last_turn().cause, TurnCause::PostResponseTimeout);
-}
-
-#[test]
-fn a_hypothesis_without_a_final_becomes_a_turn_where_asked_for() {
-    let mut stage = Stage::greeting(settings());
-    let context = json!({"integrations": {"voice_telephony": {"final_utterance_timeout_count": 3000}}});
-    stage.reply_with(vec![text("Hello.")], Some(context));
-    stage.play_all();
-    stage.out.clear();
-    for words in ["a", "a b", "a b c"] {
-        stage.interim(words);
-        stage.wait(ms(900));
-    }
-    assert!(stage.turns().is_empty());
-    stage.wait(ms(300));
-    let turn = stage.last_turn();
-    assert_eq!((turn.cause, turn.text.as_str()), (TurnCause::FinalUtteranceTimeout, "vgwFinalUtteranceTimeout"));
-    assert_eq!(turn.context["integrations"]["voice_telephony"]["final_utterance_timeout_occurred"], true);
-}
-
-#[test]
 fn newer_input_supersedes_and_the_stale_reply_is_ignored() {
     let mut stage = Stage::listening(settings());
     stage.say("first");
@@ -260,20 +92,6 @@ fn newer_input_supersedes_and_the_stale_reply_is_ignored() {
     stage.feed(Input::Reply(second, Reply { generic: vec![text("twice")], ..Reply::default() }));
     stage.play_all();
     assert_eq!(stage.said(), ["fresh"]);
-}
-
-#[test]
-fn an_unsure_final_is_dropped_and_the_wait_starts_again() {
-    let mut unsure = settings();
-    unsure.talk.confidence_threshold = 0.5;
-    let mut stage = Stage::listening(unsure);
-    stage.wait(ms(5000));
-    stage.say_surely("mumble", 0.3);
-    assert!(stage.turns().is_empty() && stage.records(Who::Caller).is_empty());
-    stage.wait(ms(6999));
-    assert!(stage.turns().is_empty());
-    stage.wait(ms(1));
-    assert_eq!(stage.last_turn().cause, TurnCause::PostResponseTimeout);
 }
 
 fn options() -> Value {

@@ -5,7 +5,9 @@
 
 mod assistant;
 mod iam;
+mod outages;
 mod peer;
+mod speech_stream;
 mod speech_to_text;
 mod text_to_speech;
 
