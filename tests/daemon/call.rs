@@ -1,7 +1,7 @@
 //! `call` as a trunk's engineer uses it: against the daemon, and against a phone that never answers.
 
 use super::gateway::run;
-use super::phone::Message;
+use super::message::Message;
 use super::stage::Stage;
 use serde_json::Value;
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@
 mod authority;
 mod browser;
 mod gateway;
+mod message;
 mod phone;
 mod sipp;
 mod stage;

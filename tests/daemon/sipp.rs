@@ -1,7 +1,8 @@
 //! sipp (Debian: sip-tester) with a scenario of tests/sipp, and every SIP message it sent and received.
 
 use super::gateway::{DEADLINE, Gateway};
-use super::phone::{Message, tone};
+use super::message::Message;
+use super::phone::tone;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;

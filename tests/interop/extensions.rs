@@ -1,7 +1,7 @@
 //! What a trunk may ask for beyond a plain call, a scenario of tests/sipp each: by UDP and by TCP.
 
 use super::gateway::{Gateway, said};
-use super::phone::Message;
+use super::message::Message;
 use super::sipp::{Sipp, Trace};
 use super::stage::Stage;
 

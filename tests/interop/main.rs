@@ -17,6 +17,9 @@ mod authority;
 #[path = "../daemon/gateway.rs"]
 mod gateway;
 #[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
+#[path = "../daemon/message.rs"]
+mod message;
+#[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
 #[path = "../daemon/phone.rs"]
 mod phone;
 #[allow(dead_code, reason = "shared with tests/daemon, which uses all of it")]
