@@ -34,4 +34,6 @@ fn every_input_of_every_corpus_is_survived() {
     ] {
         assert!(replay(name, target) >= 5, "{name}: the corpus is missing");
     }
+    #[cfg(feature = "opus")]
+    assert!(replay("opus", targets::media::opus) >= 5, "opus: the corpus is missing");
 }

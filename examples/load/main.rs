@@ -17,6 +17,7 @@
 
 mod exposition;
 mod gateway;
+mod machine;
 mod phones;
 mod plot;
 mod reaction;
@@ -25,6 +26,7 @@ mod soak;
 
 use clap::Parser;
 use gateway::Gateway;
+use machine::Steadiness;
 use phones::Phones;
 use report::Row;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -159,10 +161,12 @@ impl Stage {
 
 /// One run, from a fresh daemon to its exit.
 async fn run(arguments: &Arguments, calls: usize) -> Row {
+    // The one that `tests/load/run` gives the daemon.
+    let machine = Steadiness::of_core(0);
     let stage = Stage::build(arguments).await;
     let Stage { tracker, gateway, field, .. } = &stage;
     let phones = &field.phones;
-    let mut row = Row::new(calls, arguments.seconds, gateway.ready_after);
+    let mut row = Row::new(calls, arguments.seconds, gateway.ready_after, machine);
     tokio::time::sleep(SETTLE).await;
     let idle = gateway.memory();
 

@@ -1,6 +1,7 @@
 //! What a run cost, as a table and against the targets.
 
 use crate::gateway::Sample;
+use crate::machine::Steadiness;
 use crate::phones::Heard;
 use crate::plot::{self, Point};
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ pub(crate) struct Row {
     pub(crate) calls: usize,
     seconds: u64,
     ready: Duration,
+    machine: Steadiness,
     pub(crate) setups: Vec<Duration>,
     pub(crate) answered: usize,
     pub(crate) failed: usize,
@@ -41,8 +43,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(calls: usize, seconds: u64, ready: Duration) -> Self {
-        Self { calls, seconds, ready, ..Self::default() }
+    pub(crate) fn new(calls: usize, seconds: u64, ready: Duration, machine: Steadiness) -> Self {
+        Self { calls, seconds, ready, machine, ..Self::default() }
     }
 
     pub(crate) fn spent(&mut self, before: &Sample, after: &Sample) {
@@ -137,6 +139,7 @@ impl Row {
             quantile(&heard.reactions.answer, 0.95),
             heard.reactions.answer.len(),
         );
+        write!(text, "\n  {}", self.machine.told()).unwrap();
         write!(text, "\n  sandbox and phones: {:.0} % of a core", self.beside).unwrap();
         if let Some((own, beside)) = self.interrupted {
             write!(text, "; while callers interrupt: daemon {own:.0} %, sandbox and phones {beside:.0} %").unwrap();
@@ -234,6 +237,9 @@ pub(crate) fn targets(rows: &[Row]) -> String {
     }
     if let Some(slowest) = rows.iter().map(|row| row.ready).max() {
         line("cold start to ready, slowest", slowest.as_secs_f64() * 1_000.0, 300.0, "ms");
+    }
+    for row in rows.iter().filter(|row| !row.machine.holds()) {
+        writeln!(text, "UNSTEADY before {} calls, {}: times are its own", row.calls, row.machine.told()).unwrap();
     }
     text
 }

@@ -13,20 +13,50 @@ import wave
 import baresip
 
 FRAME = 160
+RATE = 8_000
 
 
 def told(event, **more):
     print(json.dumps({"event": event, **more}), flush=True)
 
 
+def raised(sound, times):
+    """16-bit samples at so many times the rate, on straight lines between those there are."""
+    if times == 1:
+        return sound
+    samples = array.array("h", sound)
+    after = samples[1:] + samples[-1:]
+    pairs = zip(samples, after)
+    return array.array("h", (one + (other - one) * n // times for one, other in pairs for n in range(times))).tobytes()
+
+
+def lowered(sound, times):
+    """16-bit samples at a fraction of the rate: the mean of each so many."""
+    if times == 1:
+        return sound
+    samples = array.array("h", sound)
+    parts = (samples[at : at + times] for at in range(0, len(samples) - times + 1, times))
+    return array.array("h", (sum(part) // times for part in parts)).tobytes()
+
+
 async def sound(call, voice, record):
     """Feeds what is to be said, keeps what is heard, as 16-bit samples of 8 kHz."""
+    heard = bytearray()
     while call.state is not baresip.CallState.CLOSED:
         try:
-            if heard := call.audio.read(65_536):
-                record.writeframes(heard)
-            if voice and (taken := call.audio.write(voice[: 20 * FRAME])):
-                del voice[:taken]
+            audio = call.audio.info()
+            heard += call.audio.read(65_536) or b""
+            if heard and (times := audio.rx_sample_rate * audio.rx_channels // RATE):
+                whole = len(heard) // (2 * times) * 2 * times
+                record.writeframes(lowered(heard[:whole], times))
+                del heard[:whole]
+            times = audio.tx_sample_rate // RATE
+            part = raised(bytes(voice[: 20 * FRAME]), times) if audio.tx_ready else b""
+            if audio.tx_channels == 2:
+                part = b"".join(2 * part[at : at + 2] for at in range(0, len(part), 2))
+            # All of a part or none of it, so that nothing is said twice.
+            if part and audio.tx_capacity - audio.tx_buffered >= len(part) and call.audio.write(part):
+                del voice[: 20 * FRAME]
         except (baresip.AudioNotActive, baresip.AudioRestarted):
             pass
         await asyncio.sleep(0.01)
@@ -67,7 +97,7 @@ async def main():
     )
     agent = await baresip.UserAgent.create(runtime, account)
     record = wave.open(given.record, "wb")
-    record.setparams((1, 2, 8_000, 0, "NONE", ""))
+    record.setparams((1, 2, RATE, 0, "NONE", ""))
     with wave.open(given.say) as file:
         words = file.readframes(file.getnframes())
     voice = bytearray()

@@ -1,4 +1,4 @@
-//! Calls of a wide band by PJSIP: G.722 both ways, to the recogniser at 16 kHz, in the recording, and over changes of the codec.
+//! Calls of a wide band by PJSIP and baresip: G.722 both ways, to the recogniser at 16 kHz, in the recording, and over changes of the codec.
 
 use super::engines::{Ears, Reciter};
 use super::softphone::{Make, Softphone};
@@ -53,4 +53,36 @@ async fn pjsip_speaks_g722_and_changes_to_g711_and_back() {
     let recorded = wide(&file.await);
     assert_heard(&words, &recorded[0], "the recording's left channel");
     assert_heard(&recording(PROMPT), &recorded[1], "the recording's right channel");
+}
+
+/// A call by baresip in one codec, named as it names it: what it says is understood, and what is said to it heard.
+async fn baresip_speaks(codecs: &str, sip: &str) {
+    let ears = Ears::default();
+    let stage = Stage::with_engines(Arc::new(ears.clone()), Arc::new(Reciter(recording(PROMPT))), DIALOG).await;
+    let gateway = stage.gateway(sip).await;
+    let options = ["--codecs", codecs, "--header", "X-ContactID: 100000000023"];
+    let mut phone = Softphone::new(Make::Baresip, CALLER, &options).await;
+    phone.call(&format!("sip:+18882346789@{}", gateway.udp)).await;
+    phone.order("say").await;
+    ears.listened(Duration::from_secs(6)).await;
+    let figures = gateway.figures().await;
+    phone.hang_up().await;
+    let heard = phone.heard().await;
+    gateway.idle().await;
+    assert_heard(&recording(CALLER), &ears.heard(), "the recogniser");
+    assert_heard(&recording(PROMPT), &heard, "baresip");
+    let name = codecs.split('/').next().unwrap();
+    assert!(figures["media"]["codec"].as_str().unwrap().eq_ignore_ascii_case(name), "{figures}");
+    assert_eq!(figures["media"]["in"]["dropped"], serde_json::json!({}), "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_speaks_g722() {
+    baresip_speaks("g722/16000/1", "").await;
+}
+
+#[cfg(feature = "opus")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_speaks_opus() {
+    baresip_speaks("opus/48000/2", "media.codecs = [\"OPUS\", \"PCMU\"]\n").await;
 }
