@@ -1,5 +1,6 @@
 //! Sockets: SIP transports, RTP media plane, port pool.
 
 pub mod media;
+mod port_warnings;
 pub mod ports;
 pub mod sip;

@@ -1,12 +1,13 @@
 //! RTP ports: even ones with their odd neighbours (RFC 3550 section 11), each resting after a call, else the next caller hears the last one.
 
+pub use super::port_warnings::{PortWarning, warnings};
+
 use crate::base::clock;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
@@ -82,22 +83,35 @@ impl PortPool {
     #[must_use]
     pub fn reserve_at(self: &Arc<Self>, address: IpAddr) -> Option<ReservedPort> {
         let address = if self.bind.is_unspecified() { address } else { self.bind };
+        let open = |port| bind_pair(address, port).or_else(|error| bind_any(address, port, error));
+        let (port, (rtp, rtcp)) = self.take(open)?;
+        Some(ReservedPort { pool: Arc::clone(self), port, rtp, rtcp })
+    }
+
+    /// The next pair that can be opened.
+    fn take<T>(&self, open: impl Fn(u16) -> io::Result<T>) -> Option<(u16, T)> {
         for _ in 0..MOST_TRIES {
             let now = clock::now().at;
-            let port = {
+            let (port, since) = {
                 let mut idle = self.idle.lock();
                 let &(port, since) = idle.front()?;
                 if since.is_some_and(|since| now.saturating_duration_since(since) < self.rest) {
                     return None;
                 }
                 idle.pop_front();
-                port
+                (port, since)
             };
-            match bind_pair(address, port).or_else(|error| bind_any(address, port, error)) {
-                Ok((rtp, rtcp)) => return Some(ReservedPort { pool: Arc::clone(self), port, rtp, rtcp }),
-                Err(error) => {
-                    tracing::debug!(port, %error, "RTP port taken by another program");
+            match open(port) {
+                Ok(opened) => return Some((port, opened)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::debug!(port, "RTP port taken by another program");
                     self.give_back(port);
+                }
+                // Files or memory have run out, and not by this pair's fault: the next call may have it.
+                Err(error) => {
+                    tracing::error!(port, %error, "RTP port cannot be opened");
+                    self.idle.lock().push_front((port, since));
+                    return None;
                 }
             }
         }
@@ -139,104 +153,7 @@ impl Drop for ReservedPort {
     }
 }
 
-/// What is better mended before the first call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PortWarning {
-    /// Other programs may be given ports of our range by the kernel.
-    Ephemeral {
-        /// Our range.
-        ours: (u16, u16),
-        /// The kernel's.
-        kernels: (u16, u16),
-    },
-    /// Fewer pairs than calls.
-    Few {
-        /// Pairs in the range.
-        pairs: usize,
-        /// `sip.max_calls`.
-        max_calls: usize,
-    },
-    /// Fewer files than calls need.
-    Files {
-        /// The limit of this process.
-        limit: usize,
-        /// What the calls need.
-        wanted: usize,
-    },
-}
-
-impl fmt::Display for PortWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ephemeral { ours, kernels } => write!(
-                f,
-                "media.port_range {}-{} overlaps the kernel's ephemeral ports {}-{}: other programs may take them; choose another range or set net.ipv4.ip_local_reserved_ports={}-{}",
-                ours.0, ours.1, kernels.0, kernels.1, ours.0, ours.1
-            ),
-            Self::Few { pairs, max_calls } => write!(
-                f,
-                "media.port_range has {pairs} pairs of ports, sip.max_calls is {max_calls}: calls beyond {pairs} get 503"
-            ),
-            Self::Files { limit, wanted } => write!(
-                f,
-                "the limit of open files is {limit}, sip.max_calls needs about {wanted}: raise it (LimitNOFILE= or ulimit -n)"
-            ),
-        }
-    }
-}
-
-/// What this machine's settings say against `range` and `max_calls`; nothing where they cannot be read.
-#[must_use]
-pub fn warnings(range: &RangeInclusive<u16>, max_calls: usize) -> Vec<PortWarning> {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    judge(
-        range,
-        max_calls,
-        &read("/proc/sys/net/ipv4/ip_local_port_range"),
-        &read("/proc/sys/net/ipv4/ip_local_reserved_ports"),
-        &read("/proc/self/limits"),
-    )
-}
-
-fn judge(
-    range: &RangeInclusive<u16>,
-    max_calls: usize,
-    ephemeral: &str,
-    reserved: &str,
-    limits: &str,
-) -> Vec<PortWarning> {
-    let mut found = Vec::new();
-    let (first, last) = (*range.start(), *range.end());
-    let mut kernels = ephemeral.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
-    if let (Some(low), Some(high)) = (kernels.next(), kernels.next())
-        && (first.max(low)..=last.min(high)).any(|port| !listed(reserved, port))
-    {
-        found.push(PortWarning::Ephemeral { ours: (first, last), kernels: (low, high) });
-    }
-    let pairs = pairs(range).count();
-    if pairs < max_calls {
-        found.push(PortWarning::Few { pairs, max_calls });
-    }
-    let wanted = max_calls.saturating_mul(FILES_OF_A_CALL).saturating_add(FILES_OF_SIP + FILES_OF_THE_PROCESS);
-    let limit = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|numbers| numbers.split_whitespace().next()?.parse::<usize>().ok());
-    if let Some(limit) = limit.filter(|limit| *limit < wanted) {
-        found.push(PortWarning::Files { limit, wanted });
-    }
-    found
-}
-
-/// Whether the kernel's list (`8080,20000-29999`) has `port`.
-fn listed(list: &str, port: u16) -> bool {
-    list.trim().split(',').any(|part| {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        matches!((low.parse::<u16>(), high.parse::<u16>()), (Ok(low), Ok(high)) if (low..=high).contains(&port))
-    })
-}
-
-fn pairs(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + use<> {
+pub(super) fn pairs(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + use<> {
     let last = *range.end();
     range.clone().filter(move |port| *port > 0 && port % 2 == 0 && *port < last)
 }
@@ -280,11 +197,6 @@ const MOST_TRIES: usize = 64;
 /// Bytes that the kernel keeps for RTCP, which is read seldom.
 const REPORTS: usize = 4096;
 const EXPEDITED_FORWARDING: u32 = 46 << 2;
-/// RTP, RTCP, Speech to Text, Text to Speech, assistant, recording.
-const FILES_OF_A_CALL: usize = 6;
-/// TCP connections of SIP peers, as many as are held at once.
-const FILES_OF_SIP: usize = 4096;
-const FILES_OF_THE_PROCESS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -352,6 +264,25 @@ mod tests {
     }
 
     #[test]
+    fn a_system_that_has_run_out_of_files_costs_no_pair_its_place() {
+        let pool = PortPool::new(HERE, free_range(100), Duration::from_secs(3600)).unwrap();
+        let before = pool.idle.lock().clone();
+        for _ in 0..10 {
+            let full: Option<(u16, ())> = pool.take(|_| Err(nix::Error::EMFILE.into()));
+            assert!(full.is_none());
+        }
+        assert_eq!(*pool.idle.lock(), before);
+        let (port, held) = (before[0].0, std::cell::Cell::new(true));
+        let taken = pool.take(|port| if held.take() { Err(nix::Error::EADDRINUSE.into()) } else { Ok(port) });
+        assert_eq!(taken, Some((before[1].0, before[1].0)));
+        let idle = pool.idle.lock();
+        assert!(
+            idle.back().is_some_and(|(last, since)| *last == port && since.is_some()),
+            "what another program holds rests"
+        );
+    }
+
+    #[test]
     fn an_unspecified_pool_binds_where_the_call_is_and_a_specified_one_where_it_says() {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let bound = |pool: IpAddr, call: IpAddr| {
@@ -367,24 +298,5 @@ mod tests {
             assert_eq!(bound(any, v6), v6, "a call over IPv6 gets IPv6");
             assert_eq!(bound(any, IpAddr::V6(Ipv6Addr::UNSPECIFIED)), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         }
-    }
-
-    #[test]
-    fn warnings_name_what_is_wrong() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units\nMax open files            8192                 524288               files\n";
-        let none = judge(&(20_000..=29_999), 672, "32768\t60999\n", "\n", limits);
-        assert_eq!(none, []);
-        let all = judge(&(30_000..=33_000), 2000, "32768\t60999\n", "", limits);
-        assert_eq!(
-            all,
-            [
-                PortWarning::Ephemeral { ours: (30_000, 33_000), kernels: (32_768, 60_999) },
-                PortWarning::Few { pairs: 1500, max_calls: 2000 },
-                PortWarning::Files { limit: 8192, wanted: 16_160 },
-            ]
-        );
-        assert!(all.iter().all(|warning| warning.to_string().len() > 60));
-        assert_eq!(judge(&(30_000..=33_000), 1, "32768\t60999\n", "8080,32768-33000\n", limits), []);
-        assert_eq!(judge(&(30_000..=33_000), 1, "", "", "Max open files unlimited unlimited files"), []);
     }
 }
