@@ -34,7 +34,7 @@ fn main() {
             let negotiated = Negotiated::usual((here, peer).into(), Codec::Pcmu);
             let MediaHandle { control, events, .. } =
                 plane.open(port, MediaOptions::default(), Some(negotiated)).unwrap();
-            let sound = control.play(PlayId(1));
+            let sound = control.play(PlayId(1), false);
             let length = usize::try_from(8000 * (seconds + 5)).unwrap();
             sound.try_send(Bytes::from(vec![0x30; length])).unwrap();
             handles.push((control, events));

@@ -120,7 +120,7 @@ fn a_prompt_waits_for_the_keys_and_loses_nothing() {
         line.press("12");
         let play = PlayId(1);
         let prompt: Vec<u8> = (0..1600).map(|n| (n % 100) as u8).collect();
-        line.feed(Input::Play(play));
+        line.feed(Input::Play { play, keys_stop: false });
         line.feed(Input::Chunk { play, bytes: Bytes::from(prompt.clone()) });
         line.feed(Input::PlayEnd(play));
         while !line.finished {

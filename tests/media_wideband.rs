@@ -102,7 +102,7 @@ impl Line {
     }
 
     fn play(&mut self, end: usize, play: u64, form: Form, samples: &[i16]) {
-        self.feed(end, Input::Play(PlayId(play)));
+        self.feed(end, Input::Play { play: PlayId(play), keys_stop: false });
         self.feed(end, Input::Chunk { play: PlayId(play), bytes: Bytes::from(form.encode_all(samples)) });
         self.feed(end, Input::PlayEnd(PlayId(play)));
     }

@@ -174,7 +174,7 @@ fn live(stage: &mut Stage, peer: &mut Peer) {
 
 /// One prompt of two seconds, given in chunks as Text to Speech gives them, interrupted or not.
 fn speak(stage: &mut Stage, chunk: &Bytes, play: u64, interrupted: bool) {
-    stage.step(Input::Play(PlayId(play)));
+    stage.step(Input::Play { play: PlayId(play), keys_stop: false });
     for slot in 0..110 {
         if stage.session.hungry() == Some(PlayId(play)) && slot < 100 {
             stage.step(Input::Chunk { play: PlayId(play), bytes: chunk.clone() });
@@ -262,7 +262,7 @@ fn a_worker(srtp: Option<Srtp>) {
             socket.set_nonblocking(true).unwrap();
             let agreed = agreement(socket.local_addr().unwrap(), Codec::Pcmu, srtp.clone());
             let handle = plane.open(port, MediaOptions::default(), Some(agreed)).unwrap();
-            handle.control.play(PlayId(1)).try_send(long.clone()).unwrap();
+            handle.control.play(PlayId(1), false).try_send(long.clone()).unwrap();
             (handle, socket, Peer::new(srtp.as_ref()))
         })
         .collect();

@@ -166,7 +166,7 @@ pub fn session(bytes: &[u8]) {
             }
             b'P' => {
                 play += 1;
-                stage.step(Input::Play(PlayId(play)));
+                stage.step(Input::Play { play: PlayId(play), keys_stop: play % 2 == 0 });
             }
             b'C' => {
                 let length = usize::from(stock.byte().unwrap_or_default());

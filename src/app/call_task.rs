@@ -187,7 +187,7 @@ impl Running {
                 self.prepare();
                 self.listen();
             }
-            Output::Speak { play, text } => self.speak(play, text),
+            Output::Speak { play, text, keys_stop } => self.speak(play, text, keys_stop),
             Output::StopSpeaking => self.task.media.stop(),
             Output::Keep(recording) => self.task.media.record(recording),
             Output::Press(tones) => self.task.media.press(tones),
@@ -221,8 +221,8 @@ impl Running {
         self.requests.spawn(stream.driver.in_current_span());
     }
 
-    fn speak(&mut self, play: PlayId, text: String) {
-        let chunks: mpsc::Sender<Bytes> = self.task.media.play(play);
+    fn speak(&mut self, play: PlayId, text: String, keys_stop: bool) {
+        let chunks: mpsc::Sender<Bytes> = self.task.media.play(play, keys_stop);
         let (client, coding, inputs) = (self.task.tenant.text_to_speech.clone(), self.coding, self.inputs.clone());
         self.requests.spawn(
             async move {

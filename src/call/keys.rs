@@ -35,6 +35,12 @@ impl Keys {
         self.agreed = telephone_event;
     }
 
+    /// Whether a key that was counted may still come as telephone-event, too.
+    pub(super) fn copy_may_come(&self, now: Instant) -> bool {
+        let young = |recent: &Recent| now.saturating_duration_since(recent.at) < TWIN;
+        self.recent.iter().any(|recent| matches!(recent.ways, [false, ..]) && young(recent))
+    }
+
     /// Whether a key counts.
     pub(super) fn counts(&mut self, now: Instant, key: char, way: Way) -> bool {
         if way != Way::Event && self.agreed && self.as_events {

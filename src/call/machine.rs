@@ -271,7 +271,11 @@ impl Call {
         let mut next = self.talk.step(now, event, &mut acts);
         for act in acts {
             match act {
-                Act::Speak { play, text } => out.push(Output::Speak { play, text }),
+                Act::Speak { play, text, keys_stop } => {
+                    // The copy of a key that is known must not stop what answers it.
+                    let keys_stop = keys_stop && !self.keys.copy_may_come(now.at);
+                    out.push(Output::Speak { play, text, keys_stop });
+                }
                 Act::StopSpeaking => out.push(Output::StopSpeaking),
                 Act::Keep(recording) => out.push(Output::Keep(recording)),
                 Act::Press(tones) => out.push(Output::Press(tones)),

@@ -21,6 +21,8 @@ pub enum Output {
         play: PlayId,
         /// Plain text or SSML.
         text: String,
+        /// Whether media stops it at a key by itself; the `StopSpeaking` that the key leads to comes later.
+        keys_stop: bool,
     },
     /// Stop every prompt that plays or is queued, cancel their Text to Speech requests.
     StopSpeaking,
@@ -149,7 +151,7 @@ impl std::fmt::Debug for Output {
             Self::Leg(command) => f.debug_tuple("Leg").field(command).finish(),
             Self::MediaAgreed(agreed) => f.debug_tuple("MediaAgreed").field(agreed).finish(),
             Self::Listen => f.write_str("Listen"),
-            Self::Speak { play, text } => {
+            Self::Speak { play, text, .. } => {
                 f.debug_struct("Speak").field("play", play).field("bytes", &text.len()).finish_non_exhaustive()
             }
             Self::StopSpeaking => f.write_str("StopSpeaking"),

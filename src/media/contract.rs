@@ -80,7 +80,13 @@ pub enum Input<'a> {
     /// Media was agreed, or agreed anew.
     Agree(Negotiated),
     /// A prompt to play after those that wait; its bytes follow, in the form of the codec agreed now.
-    Play(PlayId),
+    Play {
+        /// Names it.
+        play: PlayId,
+        /// Whether a key (telephone-event) that comes while it is the first stops it and all that wait, before it is told: whoever
+        /// would order that may be busy just then.
+        keys_stop: bool,
+    },
     /// Bytes of a prompt.
     Chunk {
         /// Which prompt.

@@ -17,6 +17,7 @@ pub struct Prompts {
 struct Prompt {
     play: PlayId,
     form: Form,
+    keys_stop: bool,
     chunks: VecDeque<Bytes>,
     buffered: usize,
     sent: usize,
@@ -42,12 +43,19 @@ pub enum Progress {
 impl Prompts {
     /// Puts a prompt behind the others; its bytes will be of `form`. False when too many wait already.
     #[must_use]
-    pub fn queue(&mut self, play: PlayId, form: Form) -> bool {
+    pub fn queue(&mut self, play: PlayId, form: Form, keys_stop: bool) -> bool {
         let room = self.queue.len() < MOST;
         if room {
-            self.queue.push_back(Prompt { play, form, chunks: VecDeque::new(), buffered: 0, sent: 0, ended: false });
+            let chunks = VecDeque::new();
+            self.queue.push_back(Prompt { play, form, keys_stop, chunks, buffered: 0, sent: 0, ended: false });
         }
         room
+    }
+
+    /// Whether a key stops the first of them.
+    #[must_use]
+    pub fn key_stops(&self) -> bool {
+        self.queue.front().is_some_and(|prompt| prompt.keys_stop)
     }
 
     /// Appends to a prompt; nothing happens where it was stopped.
@@ -175,7 +183,7 @@ mod tests {
     #[test]
     fn a_prompt_is_cut_into_frames_whatever_its_chunks_and_its_last_frame_is_filled_up() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), MU));
+        assert!(prompts.queue(PlayId(1), MU, false));
         let sound: Vec<u8> = (0..200).collect();
         for chunk in sound.chunks(7) {
             prompts.push(PlayId(1), Bytes::copy_from_slice(chunk));
@@ -196,7 +204,7 @@ mod tests {
     fn prompts_play_in_order_and_an_empty_one_finishes_without_a_sound() {
         let mut prompts = Prompts::default();
         for play in 1..=3 {
-            assert!(prompts.queue(PlayId(play), MU));
+            assert!(prompts.queue(PlayId(play), MU, false));
         }
         prompts.push(PlayId(3), Bytes::from_static(&[3; FRAME]));
         prompts.push(PlayId(1), Bytes::from_static(&[1; FRAME]));
@@ -209,7 +217,7 @@ mod tests {
     #[test]
     fn stopping_tells_of_every_prompt_and_later_bytes_are_ignored() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), MU) && prompts.queue(PlayId(2), MU));
+        assert!(prompts.queue(PlayId(1), MU, false) && prompts.queue(PlayId(2), MU, false));
         prompts.push(PlayId(1), Bytes::from(vec![1; 1600]));
         fill(&mut prompts);
         let mut told = Vec::new();
@@ -223,7 +231,7 @@ mod tests {
     fn more_is_wanted_while_less_than_200_ms_lie_ready_also_from_the_next_prompt() {
         let mut prompts = Prompts::default();
         assert_eq!(prompts.hungry(), None);
-        assert!(prompts.queue(PlayId(1), MU) && prompts.queue(PlayId(2), MU));
+        assert!(prompts.queue(PlayId(1), MU, false) && prompts.queue(PlayId(2), MU, false));
         assert_eq!(prompts.hungry(), Some(PlayId(1)));
         prompts.push(PlayId(1), Bytes::from(vec![1; 1599]));
         assert_eq!(prompts.hungry(), Some(PlayId(1)));
@@ -236,7 +244,7 @@ mod tests {
     #[test]
     fn a_prompt_made_for_another_law_is_translated() {
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), Form::Narrow(Law::A)));
+        assert!(prompts.queue(PlayId(1), Form::Narrow(Law::A), false));
         prompts.push(PlayId(1), Bytes::from(vec![Law::A.encode(8000); FRAME]));
         let (frame, _) = fill(&mut prompts);
         let sample = Law::Mu.decode(frame[0]);
@@ -248,7 +256,7 @@ mod tests {
         let sine = |rate: f32, n: usize| (8000.0 * (n as f32 * 400.0 * std::f32::consts::TAU / rate).sin()) as i16;
         let loudest = |samples: &[i16]| samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
         let mut prompts = Prompts::default();
-        assert!(prompts.queue(PlayId(1), Form::Wide));
+        assert!(prompts.queue(PlayId(1), Form::Wide, false));
         let bytes: Vec<u8> = (0..960).flat_map(|n| sine(16_000.0, n).to_le_bytes()).collect();
         // A chunk may end in the midst of a sample.
         for chunk in bytes.chunks(333) {
@@ -260,7 +268,7 @@ mod tests {
         assert!((7500..8500).contains(&loudest(&frame.map(|byte| Law::Mu.decode(byte)))) && told.is_empty());
         assert_eq!(fill(&mut prompts).1, [finished(1, 60, true)]);
 
-        assert!(prompts.queue(PlayId(2), MU));
+        assert!(prompts.queue(PlayId(2), MU, false));
         prompts.push(PlayId(2), Law::Mu.encode_all(&(0..480).map(|n| sine(8000.0, n)).collect::<Vec<_>>()).into());
         let mut frame = Form::Wide.silence();
         (0..2).for_each(|_| prompts.fill(&mut frame, |_| {}));

@@ -143,9 +143,9 @@ impl Session {
             Input::Datagram { from, bytes } => self.datagram(now.at, from, bytes, out),
             Input::Control { at, from, bytes } => self.report_in(at, from, bytes),
             Input::Agree(media) => self.agree(now.at, media),
-            Input::Play(play) => {
+            Input::Play { play, keys_stop } => {
                 let codec = self.agreed.as_ref().map_or(Codec::Pcmu, |agreed| agreed.media.codec);
-                if !self.outbound.prompts.queue(play, codec.form()) {
+                if !self.outbound.prompts.queue(play, codec.form(), keys_stop) {
                     out.push(Output::Event(Event::PlayFinished { play, sent_ms: 0, complete: false }));
                 }
             }

@@ -72,6 +72,8 @@ pub enum Act {
         play: PlayId,
         /// Plain text or SSML.
         text: String,
+        /// Whether any key stops it, as it does while the conversation goes on.
+        keys_stop: bool,
     },
     /// Stop all that is spoken.
     StopSpeaking,

@@ -235,7 +235,8 @@ impl Talk {
 
     /// Orders what is due next, and notices when the ending or the end of an announcement has come.
     fn advance(&mut self, now: Now, out: &mut Vec<Act>) {
-        if let Some(ending) = self.playback.advance(now.at, out) {
+        let keys_stop = self.mode == Mode::Conversing;
+        if let Some(ending) = self.playback.advance(now.at, keys_stop, out) {
             self.silence(out);
             out.push(Act::End(ending));
         }

@@ -170,7 +170,7 @@ impl Playback {
 
     /// Orders what can be ordered. Gives out the ending whose turn has come; on hold nobody hears what is before it, so it comes at
     /// once.
-    pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Act>) -> Option<Ending> {
+    pub(super) fn advance(&mut self, now: Instant, keys_stop: bool, out: &mut Vec<Act>) -> Option<Ending> {
         if self.held && self.ending() {
             self.cut(out);
         }
@@ -182,7 +182,7 @@ impl Playback {
             let Some(Step::Say(words)) = self.steps.pop_front_if(|step| matches!(step, Step::Say(_))) else { break };
             self.plays += 1;
             let play = PlayId(self.plays);
-            out.push(Act::Speak { play, text: words.text.clone() });
+            out.push(Act::Speak { play, text: words.text.clone(), keys_stop });
             if self.prompts.is_empty() {
                 self.head_since = Some(now);
             }

@@ -1,10 +1,11 @@
 //! Barge-in: what stops a prompt, what does not, and what is ignored where nothing may.
 
-use crate::stage::{STOP, Stage, ms, settings, text, voice};
+use crate::stage::{STOP, Stage, fault, ms, settings, text, voice};
 use serde_json::{Value, json};
+use voice_gateway::base::Service;
 use voice_gateway::call::input::SpeechEvent;
 use voice_gateway::call::output::{TurnCause, Who};
-use voice_gateway::call::{Input, MediaEvent, Output};
+use voice_gateway::call::{Input, LegEvent, MediaEvent, Output};
 
 const BARGED: fn(&Output) -> bool = |output| matches!(output, Output::BargedIn);
 
@@ -54,6 +55,47 @@ fn begin_of_speech_and_keys_stop_the_prompt() {
         }
         assert_eq!((stage.count(STOP), stage.count(BARGED)), (1, 1));
     }
+}
+
+/// Whether keys stop the prompts that were ordered.
+fn keys_stop(stage: &Stage) -> Vec<bool> {
+    let speaks = |output: &Output| if let Output::Speak { keys_stop, .. } = output { Some(*keys_stop) } else { None };
+    stage.out.iter().filter_map(speaks).collect()
+}
+
+#[test]
+fn keys_stop_what_the_assistant_says_without_an_order_and_not_what_the_gateway_says() {
+    let mut stage = Stage::greeting(settings());
+    stage.reply(vec![configure("disable_barge_in"), text("Legal words."), text("More of them.")]);
+    assert_eq!(keys_stop(&stage), [true, true], "disable_barge_in is about speech");
+    stage.feed(Input::Speech(SpeechEvent::Failed(fault(Service::SpeechToText))));
+    assert!(stage.said()[2].starts_with("Call being transferred"), "{:?}", stage.said());
+    assert_eq!(keys_stop(&stage), [true, true, false]);
+}
+
+#[test]
+fn the_copy_of_a_key_does_not_stop_what_answers_it() {
+    let mut stage = Stage::greeting(settings());
+    stage.reply(vec![text("Hello.")]);
+    stage.start(stage.last_play());
+    stage.feed(Input::Leg(LegEvent::InfoDigit('5')));
+    stage.reply(vec![text("Five."), text("And on.")]);
+    assert_eq!(keys_stop(&stage), [true, false, false], "it may come as telephone-event, too");
+    stage.start(stage.last_play());
+    let before = (stage.count(STOP), stage.turns().len());
+    stage.press('5');
+    assert_eq!((stage.count(STOP), stage.turns().len()), before);
+    // The copy has come: another key is one.
+    stage.press('5');
+    assert_eq!((stage.count(STOP), stage.turns().len()), (before.0 + 1, before.1 + 1));
+    stage.reply(vec![text("Five again.")]);
+    assert_eq!(keys_stop(&stage).last(), Some(&true));
+    // No copy comes that late.
+    let mut stage = Stage::greeting(settings());
+    stage.feed(Input::Leg(LegEvent::InfoDigit('5')));
+    stage.wait(ms(1000));
+    stage.reply(vec![text("Five.")]);
+    assert_eq!(keys_stop(&stage), [true]);
 }
 
 #[test]

@@ -259,7 +259,9 @@ impl Stage {
         self.out
             .iter()
             .filter_map(
-                |output| if let Output::Speak { play, text } = output { Some((*play, text.as_str())) } else { None },
+                |output| {
+                    if let Output::Speak { play, text, .. } = output { Some((*play, text.as_str())) } else { None }
+                },
             )
             .collect()
     }

@@ -50,7 +50,7 @@ pub(crate) fn speech() -> Vec<u8> {
 
 /// Plays `sound` on one side and gathers what the other hears, without the silence around it, until all of it has come.
 pub(crate) async fn play_and_hear(from: &mut MediaHandle, to: &mut MediaHandle, sound: &[u8], silence: u8) -> Vec<u8> {
-    let playing = from.control.play(PlayId(1));
+    let playing = from.control.play(PlayId(1), false);
     let feed = async move {
         for chunk in sound.chunks(333) {
             playing.send(Bytes::copy_from_slice(chunk)).await.unwrap();

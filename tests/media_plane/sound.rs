@@ -44,7 +44,7 @@ async fn what_one_side_plays_is_what_the_other_hears_byte_for_byte() {
 async fn a_prompt_that_is_not_needed_yet_makes_its_producer_wait_and_a_stop_is_seen_by_it() {
     let plane = plane(40);
     let (_phone, gateway) = pair(&plane, Codec::Pcmu, MediaOptions::default());
-    let playing = gateway.control.play(PlayId(9));
+    let playing = gateway.control.play(PlayId(9), false);
     let chunk = Bytes::from(vec![1; 16_000]);
     // Two seconds a chunk: the channel fills up long before they are played.
     let mut accepted = 0;

@@ -78,10 +78,45 @@ fn barge_in_silences_the_line_within_two_frames_wherever_in_a_slot_it_comes() {
 }
 
 #[test]
+fn a_key_stops_the_prompts_that_it_may_stop_in_its_own_slot_and_is_told_before_their_end() {
+    let press = |stage: &mut Stage, sequence: u16, began: u32, end: u8, duration: u8| {
+        stage.receive_from(PEER, &rtp(101, sequence, began, 1, &[5, end | 10, 0, duration]));
+    };
+    let mut stage = Stage::agreed();
+    stage.receive(0);
+    stage.play_until(1, &[&[7; 16_000]], true);
+    stage.play_until(2, &[&[8; 16_000]], true);
+    stage.run(Duration::from_millis(205));
+    stage.events.clear();
+    press(&mut stage, 1, 160, 0, 160);
+    stage.run(SLOT);
+    assert_eq!(stage.sent.last().unwrap().packet().payload, [MU_SILENCE; 160], "the packet of its slot is silent");
+    let finished = |play, sent_ms, complete| Event::PlayFinished { play: PlayId(play), sent_ms, complete };
+    assert_eq!(stage.events(), [Event::Digit('5'), finished(1, 220, false), finished(2, 0, false)]);
+    // The order that the key leads to comes later, and its other packets come after what answers it.
+    stage.feed(Input::Stop);
+    stage.play_until(3, &[&[9; 1600]], true);
+    stage.run(SLOT);
+    press(&mut stage, 2, 160, 0x80, 240);
+    press(&mut stage, 3, 160, 0x80, 240);
+    stage.run(SLOT * 12);
+    assert_eq!(stage.events().last(), Some(&finished(3, 200, true)));
+    // A prompt that keys do not stop, though one that waits behind it could be.
+    stage.play_until(4, &[&[7; 1600]], false);
+    stage.play_until(5, &[&[8; 1600]], true);
+    stage.run(SLOT * 2);
+    press(&mut stage, 4, 8000, 0, 160);
+    stage.run(SLOT * 20);
+    let ends: Vec<Event> =
+        stage.events().into_iter().filter(|event| matches!(event, Event::PlayFinished { .. })).skip(3).collect();
+    assert_eq!((stage.digits().as_str(), ends), ("55", vec![finished(4, 200, true), finished(5, 200, true)]));
+}
+
+#[test]
 fn more_prompts_than_anybody_needs_are_refused_aloud() {
     let mut stage = Stage::agreed();
     for play in 0..65 {
-        stage.feed(Input::Play(PlayId(play)));
+        stage.feed(Input::Play { play: PlayId(play), keys_stop: false });
     }
     assert_eq!(stage.events(), [Event::PlayFinished { play: PlayId(64), sent_ms: 0, complete: false }]);
 }

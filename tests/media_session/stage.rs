@@ -121,8 +121,13 @@ impl Stage {
     }
 
     pub(crate) fn play(&mut self, play: u64, chunks: &[&[u8]]) {
+        self.play_until(play, chunks, false);
+    }
+
+    /// With `keys_stop` a key stops it.
+    pub(crate) fn play_until(&mut self, play: u64, chunks: &[&[u8]], keys_stop: bool) {
         let play = PlayId(play);
-        self.feed(Input::Play(play));
+        self.feed(Input::Play { play, keys_stop });
         for chunk in chunks {
             self.feed(Input::Chunk { play, bytes: Bytes::copy_from_slice(chunk) });
         }

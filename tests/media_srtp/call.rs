@@ -96,7 +96,7 @@ impl Call {
 
     pub(crate) fn play(&mut self, side: usize, play: u64, sound: Vec<u8>) {
         let play = voice_gateway::base::PlayId(play);
-        self.feed(side, Input::Play(play));
+        self.feed(side, Input::Play { play, keys_stop: false });
         self.feed(side, Input::Chunk { play, bytes: sound.into() });
         self.feed(side, Input::PlayEnd(play));
     }

@@ -122,7 +122,7 @@ impl PhoneCall {
             };
             let sound = Bytes::from(form.encode_all(&samples));
             // The channel is new and empty; dropping the sender ends what is played.
-            let _ = self.control.play(play).try_send(sound);
+            let _ = self.control.play(play, false).try_send(sound);
         }
         play
     }

@@ -91,8 +91,12 @@ impl Session {
             Kind::ComfortNoise => self.pause(&packet),
             Kind::TelephoneEvent => {
                 self.source.note_event(&packet);
+                let before = out.len();
                 let told = |key| out.push(Output::Event(Event::Digit(key)));
                 self.keys.packet(packet.ssrc, packet.timestamp, packet.payload, told);
+                if out.len() > before && self.outbound.prompts.key_stops() {
+                    self.stop(now, out);
+                }
             }
         }
     }

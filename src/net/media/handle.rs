@@ -57,7 +57,7 @@ pub struct MediaControl {
 /// An order on its way.
 pub(super) enum Command {
     Agree(Negotiated),
-    Play(PlayId, mpsc::Receiver<Bytes>),
+    Play { play: PlayId, chunks: mpsc::Receiver<Bytes>, keys_stop: bool },
     Stop,
     Press(Vec<Tone>),
     Record(Recording),
@@ -89,11 +89,11 @@ impl MediaControl {
     }
 
     /// Queues a prompt. Its sound goes into the sender, in the form of the codec agreed now; a full one means wait; dropping it ends the
-    /// prompt. A closed one means that the prompt was stopped.
+    /// prompt. A closed one means that the prompt was stopped. With `keys_stop` a key stops it, and those behind it, without an order.
     #[must_use]
-    pub fn play(&self, play: PlayId) -> mpsc::Sender<Bytes> {
+    pub fn play(&self, play: PlayId, keys_stop: bool) -> mpsc::Sender<Bytes> {
         let (sound, chunks) = mpsc::channel(CHUNKS);
-        self.order(Command::Play(play, chunks));
+        self.order(Command::Play { play, chunks, keys_stop });
         sound
     }
 

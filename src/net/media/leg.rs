@@ -105,9 +105,9 @@ impl Leg {
                     }
                     Input::Agree(negotiated)
                 }
-                Ok(Command::Play(play, chunks)) => {
+                Ok(Command::Play { play, chunks, keys_stop }) => {
                     self.prompts.push_back((play, chunks));
-                    Input::Play(play)
+                    Input::Play { play, keys_stop }
                 }
                 Ok(Command::Stop) => {
                     self.prompts.clear();
