@@ -5,17 +5,18 @@ use super::{Direction, Ladder};
 use crate::base::Now;
 use crate::sip::leg::LegId;
 use crate::sip::transport::Flow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The ladders of calls that live, of those that lately ended, and of INVITEs that became no call.
 #[derive(Debug, Default)]
 pub struct Ladders {
-    all: HashMap<Arc<str>, Entry>,
+    /// A tree: thousands come and go, for which a hash table doubles once more than it needs.
+    all: BTreeMap<Arc<str>, Entry>,
     refused: Shelf,
     live: Shelf,
     over: Shelf,
-    legs: HashMap<LegId, Arc<str>>,
+    legs: BTreeMap<LegId, Arc<str>>,
     last: u64,
 }
 
@@ -75,7 +76,8 @@ impl Ladders {
     /// The call is over. What still comes of it is recorded.
     pub fn over(&mut self, leg: LegId) {
         let Some(call_id) = self.legs.remove(&leg) else { return };
-        if let Some((call_id, ladder)) = self.take(&call_id) {
+        if let Some((call_id, mut ladder)) = self.take(&call_id) {
+            ladder.pack();
             self.put(call_id, ladder, Place::Over);
         }
     }
