@@ -18,6 +18,7 @@
 mod exposition;
 mod gateway;
 mod machine;
+mod moments;
 mod phones;
 mod plot;
 mod reaction;

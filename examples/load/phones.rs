@@ -1,7 +1,8 @@
 //! The phones' RTP (RFC 3550): one thread, a socket per call, precomputed frames on a 20 ms grid, and when each packet of the gateway
 //! arrived by the kernel's own receive timestamp, so that this process's scheduling does not count against the gateway.
 
-use crate::reaction::{Ear, Interruption, Reactions};
+use crate::moments::Pulse;
+use crate::reaction::{Ear, Interruption, Reaction, Reactions};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
 };
@@ -45,22 +46,63 @@ impl Script {
     }
 }
 
+/// Microseconds, sorted.
+#[derive(Default)]
+pub(crate) struct Times {
+    /// Of each packet behind its call's own 20 ms grid. The grid is laid through the call's earliest packet.
+    pub(crate) late: Vec<u32>,
+    /// Of the measured time, and of the impatient time after it.
+    pub(crate) speech: Vec<u32>,
+    pub(crate) key: Vec<u32>,
+    pub(crate) answer: Vec<u32>,
+}
+
 /// What was heard in the measured time.
 #[derive(Default)]
 pub(crate) struct Heard {
+    pub(crate) all: Times,
+    /// What of it began while the machine was steady.
+    pub(crate) steady: Times,
     pub(crate) packets: u64,
     pub(crate) voiced: u64,
     pub(crate) lost: u64,
     /// Slots that the gateway left out: its timestamp went on without a packet.
     pub(crate) skipped: u64,
-    /// Microseconds of each packet behind its call's own 20 ms grid, sorted. The grid is laid through the call's earliest packet.
-    pub(crate) late: Vec<u32>,
     /// Microseconds between packets of a call, sorted.
     pub(crate) gaps: Vec<u32>,
     /// Microseconds that this thread's own visits were late, sorted.
     pub(crate) own: Vec<u32>,
-    /// Of the measured time, and of the impatient time after it; sorted.
-    pub(crate) reactions: Reactions,
+}
+
+/// What calls hand over at their end.
+#[derive(Default)]
+struct Gathered {
+    heard: Heard,
+    late: Vec<Reaction>,
+    reactions: Reactions,
+    pulse: Pulse,
+}
+
+impl Gathered {
+    fn sorted(self) -> Heard {
+        let Self { mut heard, late, reactions: Reactions { speech, key, answer }, pulse } = self;
+        let moments = pulse.moments();
+        let times = |from: &[Reaction], wanted: &dyn Fn(i64) -> bool| {
+            let mut times: Vec<u32> = from.iter().filter(|(at, _)| wanted(*at)).map(|(_, took)| *took).collect();
+            times.sort_unstable();
+            times
+        };
+        let of = |wanted: &dyn Fn(i64) -> bool| Times {
+            late: times(&late, wanted),
+            speech: times(&speech, wanted),
+            key: times(&key, wanted),
+            answer: times(&answer, wanted),
+        };
+        (heard.all, heard.steady) = (of(&|_| true), of(&|at| moments.steady(at)));
+        heard.gaps.sort_unstable();
+        heard.own.sort_unstable();
+        heard
+    }
 }
 
 /// The thread's handle.
@@ -178,7 +220,7 @@ impl Line {
         }
         packet[4..8].copy_from_slice(&(began as u32).wrapping_mul(FRAME as u32).to_be_bytes());
         packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as i64;
+        let now = wall();
         // A gateway that has hung up refuses: that shows elsewhere.
         let _ = self.socket.send(&packet[..length]);
         self.sent += 1;
@@ -244,15 +286,16 @@ impl Line {
         }
     }
 
-    fn figures(&mut self, heard: &mut Heard) {
-        self.ear.hand_over(&mut heard.reactions);
+    fn figures(&mut self, gathered: &mut Gathered) {
+        self.ear.hand_over(&mut gathered.reactions);
         let behind = |mark: &Mark| mark.at - mark.position * 125;
         let Some(earliest) = self.marks.iter().map(behind).min() else { return };
+        gathered.late.extend(self.marks.iter().map(|mark| (mark.at, (behind(mark) - earliest) as u32)));
+        let heard = &mut gathered.heard;
         heard.packets += self.marks.len() as u64;
         heard.voiced += self.voiced;
         heard.lost += self.lost.max(0) as u64;
         heard.skipped += self.skipped.max(0) as u64;
-        heard.late.extend(self.marks.iter().map(|mark| (behind(mark) - earliest) as u32));
         heard.gaps.extend(self.marks.windows(2).map(|pair| (pair[1].at - pair[0].at).max(0) as u32));
     }
 }
@@ -267,7 +310,7 @@ struct Worker {
 impl Worker {
     fn run(self) -> Heard {
         let mut slots: [Vec<Line>; SLOTS] = std::array::from_fn(|_| Vec::new());
-        let (origin, mut heard) = (Instant::now(), Heard::default());
+        let (origin, mut gathered) = (Instant::now(), Gathered::default());
         let mut sound = [0x30; FRAME];
         sound.iter_mut().enumerate().filter(|(n, _)| n % 8 >= 4).for_each(|(_, sample)| *sample = 0xB0);
         let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
@@ -281,13 +324,16 @@ impl Worker {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let measuring = self.measuring.load(Ordering::Relaxed);
             if measuring {
-                heard.own.push(due.elapsed().as_micros() as u32);
+                gathered.heard.own.push(due.elapsed().as_micros() as u32);
             }
             let slot = &mut slots[next as usize % SLOTS];
             let impatient = self.impatient.load(Ordering::Relaxed);
+            if measuring || impatient {
+                gathered.pulse.beat(wall());
+            }
             let script = if impatient { Script::Impatient } else { Script::Polite };
             for mut line in slot.extract_if(.., |line| line.over.is_cancelled()) {
-                line.figures(&mut heard);
+                line.figures(&mut gathered);
             }
             for line in slot {
                 line.send(&sound, script, measuring || impatient);
@@ -295,13 +341,14 @@ impl Worker {
             }
             next += 1;
         }
-        slots.iter_mut().flatten().for_each(|line| line.figures(&mut heard));
-        let Heard { late, gaps, own, reactions: Reactions { speech, key, answer }, .. } = &mut heard;
-        for list in [late, gaps, own, speech, key, answer] {
-            list.sort_unstable();
-        }
-        heard
+        slots.iter_mut().flatten().for_each(|line| line.figures(&mut gathered));
+        gathered.sorted()
     }
+}
+
+/// Microseconds.
+fn wall() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as i64
 }
 
 /// One frame of voice.

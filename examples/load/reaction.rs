@@ -1,15 +1,18 @@
 //! How soon the gateway reacts, as one caller hears it: it falls silent when it is interrupted, and it answers when the caller has spoken.
 //! Times are microseconds of the wall clock: of sending by this process, of arrival by the kernel.
 
-/// Microseconds, of all calls.
+/// When it began, and what it took.
+pub(crate) type Reaction = (i64, u32);
+
+/// Of all calls.
 #[derive(Default)]
 pub(crate) struct Reactions {
     /// From the packet with which the recogniser has heard enough, to the last packet with sound.
-    pub(crate) speech: Vec<u32>,
+    pub(crate) speech: Vec<Reaction>,
     /// From the first packet of a key to the last packet with sound.
-    pub(crate) key: Vec<u32>,
+    pub(crate) key: Vec<Reaction>,
     /// From the caller's last packet with sound to the first of the answer.
-    pub(crate) answer: Vec<u32>,
+    pub(crate) answer: Vec<Reaction>,
 }
 
 /// What interrupts.
@@ -53,24 +56,24 @@ impl Ear {
             if let Some((how, began)) = self.interrupted.take_if(|_| self.silent == SILENT) {
                 let took = (self.last_sound - began).max(0) as u32;
                 match how {
-                    Interruption::Speech => self.reactions.speech.push(took),
-                    Interruption::Key => self.reactions.key.push(took),
+                    Interruption::Speech => self.reactions.speech.push((began, took)),
+                    Interruption::Key => self.reactions.key.push((began, took)),
                 }
             }
             return;
         }
         if let Some(asked) = self.asked.take_if(|_| !self.sounding) {
-            self.reactions.answer.push((at - asked).max(0) as u32);
+            self.reactions.answer.push((asked, (at - asked).max(0) as u32));
         }
         (self.sounding, self.silent, self.last_sound) = (true, 0, at);
     }
 
     /// Hands over what was gathered. An interruption that nothing came of counts as one that took for ever.
     pub(crate) fn hand_over(&mut self, all: &mut Reactions) {
-        if let Some((how, _)) = self.interrupted.take() {
+        if let Some((how, began)) = self.interrupted.take() {
             match how {
-                Interruption::Speech => self.reactions.speech.push(u32::MAX),
-                Interruption::Key => self.reactions.key.push(u32::MAX),
+                Interruption::Speech => self.reactions.speech.push((began, u32::MAX)),
+                Interruption::Key => self.reactions.key.push((began, u32::MAX)),
             }
         }
         all.speech.append(&mut self.reactions.speech);

@@ -2,7 +2,7 @@
 
 use crate::gateway::Sample;
 use crate::machine::Steadiness;
-use crate::phones::Heard;
+use crate::phones::{Heard, Times};
 use crate::plot::{self, Point};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Row {
     }
 
     fn late(&self) -> f64 {
-        share_above(&self.heard.late, 20_000)
+        share_above(&self.heard.all.late, 20_000)
     }
 
     pub(crate) fn point(&self) -> Point {
@@ -111,9 +111,9 @@ impl Row {
             self.seconds,
             heard.packets,
             heard.voiced,
-            quantile(&heard.late, 0.5),
-            quantile(&heard.late, 0.99),
-            quantile(&heard.late, 1.0),
+            quantile(&heard.all.late, 0.5),
+            quantile(&heard.all.late, 0.99),
+            quantile(&heard.all.late, 1.0),
             share_above(&heard.gaps, 40_000),
             quantile(&heard.own, 0.99),
             self.turns,
@@ -127,19 +127,35 @@ impl Row {
             self.left,
             self.exit,
             self.load,
-            quantile(&heard.reactions.speech, 0.5),
-            quantile(&heard.reactions.speech, 0.95),
-            quantile(&heard.reactions.speech, 1.0),
-            heard.reactions.speech.len(),
-            quantile(&heard.reactions.key, 0.5),
-            quantile(&heard.reactions.key, 0.95),
-            quantile(&heard.reactions.key, 1.0),
-            heard.reactions.key.len(),
-            quantile(&heard.reactions.answer, 0.5),
-            quantile(&heard.reactions.answer, 0.95),
-            heard.reactions.answer.len(),
+            quantile(&heard.all.speech, 0.5),
+            quantile(&heard.all.speech, 0.95),
+            quantile(&heard.all.speech, 1.0),
+            heard.all.speech.len(),
+            quantile(&heard.all.key, 0.5),
+            quantile(&heard.all.key, 0.95),
+            quantile(&heard.all.key, 1.0),
+            heard.all.key.len(),
+            quantile(&heard.all.answer, 0.5),
+            quantile(&heard.all.answer, 0.95),
+            heard.all.answer.len(),
         );
         write!(text, "\n  {}", self.machine.told()).unwrap();
+        let steady = &heard.steady;
+        write!(
+            text,
+            "\n  of this while the machine was steady, {:.0} % of the packets: behind the grid p99 {:.1} ms, {:.3} % over 20 ms; \
+             words p95 {:.1} ms of {}, keys p95 {:.1} ms of {}, answer p95 {:.1} ms of {}",
+            100.0 * steady.late.len() as f64 / heard.all.late.len().max(1) as f64,
+            quantile(&steady.late, 0.99),
+            share_above(&steady.late, 20_000),
+            quantile(&steady.speech, 0.95),
+            steady.speech.len(),
+            quantile(&steady.key, 0.95),
+            steady.key.len(),
+            quantile(&steady.answer, 0.95),
+            steady.answer.len(),
+        )
+        .unwrap();
         write!(text, "\n  sandbox and phones: {:.0} % of a core", self.beside).unwrap();
         if let Some((own, beside)) = self.interrupted {
             write!(text, "; while callers interrupt: daemon {own:.0} %, sandbox and phones {beside:.0} %").unwrap();
@@ -179,17 +195,17 @@ pub(crate) fn table(rows: &[Row]) -> String {
             row.own_late.0,
             row.late(),
             row.own_late.1,
-            quantile(&row.heard.late, 0.99),
+            quantile(&row.heard.all.late, 0.99),
             row.heard.lost,
             row.heard.skipped,
             setup(0.5),
             setup(0.99),
             row.gateway_share.0,
             row.gateway_share.1,
-            quantile(&row.heard.reactions.answer, 0.5),
-            quantile(&row.heard.reactions.answer, 0.95),
-            quantile(&row.heard.reactions.speech, 0.95),
-            quantile(&row.heard.reactions.key, 0.95),
+            quantile(&row.heard.all.answer, 0.5),
+            quantile(&row.heard.all.answer, 0.95),
+            quantile(&row.heard.all.speech, 0.95),
+            quantile(&row.heard.all.key, 0.95),
             quantile(&row.heard.own, 0.99),
         )
         .unwrap();
@@ -219,12 +235,18 @@ pub(crate) fn targets(rows: &[Row]) -> String {
         if row.calls >= 1000 {
             line(&at("processor time a call"), row.cpu / row.calls as f64, 0.10, "% of a core");
         }
-        let reactions = &row.heard.reactions;
-        if !reactions.speech.is_empty() {
-            line(&at("words to silence, 95th percentile"), quantile(&reactions.speech, 0.95), 60.0, "ms");
-        }
-        if !reactions.key.is_empty() {
-            line(&at("key to silence, 95th percentile"), quantile(&reactions.key, 0.95), 40.0, "ms");
+        let mut reacted = |times: &Times, when: &str| {
+            for (what, times, limit) in [("words", &times.speech, 60.0), ("key", &times.key, 40.0)] {
+                if !times.is_empty() {
+                    line(&at(&format!("{what} to silence{when}, 95th percentile")), quantile(times, 0.95), limit, "ms");
+                }
+            }
+        };
+        reacted(&row.heard.all, "");
+        if !row.machine.holds() {
+            reacted(&row.heard.steady, " while the machine was steady");
+            let late = share_above(&row.heard.steady.late, 20_000);
+            line(&at("packets later than 20 ms, heard, while the machine was steady"), late, 0.1, "%");
         }
         if row.calls == 100 {
             line(&at("gateway share of a turn, median"), row.gateway_share.0, 20.0, "ms");
