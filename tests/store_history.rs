@@ -32,7 +32,7 @@ async fn a_conversation_comes_back_as_it_was_said() {
     let id = store.order_signal(&key, &transfer(&key)).await.unwrap();
     store.settle_signal(id, &SignalOutcome::Accepted, 2).await;
     let figures = serde_json::json!({"media": {"round_trip_ms": 41.2}});
-    store.measure(&key, &figures).await;
+    store.measure(&key, &figures.to_string()).await;
     store.finish(&summary(&key)).await;
     opened.close().await;
 

@@ -315,10 +315,13 @@ impl Running {
     /// Tells the figures up to now. The call does not wait for its media worker meanwhile.
     fn tell(&mut self, question: Question) {
         let (media, latency) = (self.task.media.statistics(), self.turns.json());
-        self.requests.spawn(async move {
-            // Whoever asked may have gone.
-            let _ = question.send(figures::json(media.await.as_ref(), latency));
-        });
+        self.requests.spawn(
+            async move {
+                // Whoever asked may have gone.
+                let _ = question.send(figures::json(media.await.as_ref(), latency));
+            }
+            .in_current_span(),
+        );
     }
 
     async fn end(self, now: Now, summary: Summary) {
@@ -326,10 +329,10 @@ impl Running {
         measure::ended(&summary);
         // The media worker tells the metrics itself; closing waits for its last packet and frees the port.
         let media = self.task.media.close().await;
-        let figures = figures::json(media.as_ref(), self.turns.json());
+        let figures = figures::json(media.as_ref(), self.turns.json()).to_string();
         self.task.store.measure(&self.task.key, &figures).await;
         self.task.store.finish(&summary).await;
-        self.task.place.ended(now, &summary, figures);
+        self.task.place.ended(now, &summary, figures.into());
     }
 }
 

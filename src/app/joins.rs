@@ -159,7 +159,7 @@ fn view(info: CallInfo) -> CallView {
         end_reason,
         cause,
         turns: info.turns,
-        figures: info.figures,
+        figures: info.figures.and_then(|figures| serde_json::from_str(&figures).ok()),
     }
 }
 

@@ -33,8 +33,8 @@ pub struct CallInfo {
     pub turns: u32,
     /// When and why it ended.
     pub ended: Option<(SystemTime, EndReason, String)>,
-    /// Of its media and its turns, once it has ended: `Registry::figures` asks a live one.
-    pub figures: Option<Value>,
+    /// Of its media and its turns, once it has ended, as JSON: `Registry::figures` asks a live one.
+    pub figures: Option<Box<str>>,
 }
 
 /// Shared by the call tasks, the admin API and drain.
@@ -157,7 +157,7 @@ impl Place {
     }
 
     /// The call is over: it moves to the recent ones.
-    pub fn ended(self, now: Now, summary: &Summary, figures: Value) {
+    pub fn ended(self, now: Now, summary: &Summary, figures: Box<str>) {
         self.change(|info| {
             info.ended = Some((now.wall, summary.end_reason, summary.cause.clone()));
             info.figures = Some(figures);
@@ -241,12 +241,12 @@ mod tests {
             let (place, _inbox) = registry.enter(info(&format!("call-{number}")));
             place.turn();
             assert_eq!(registry.active(), 1);
-            place.ended(clock::now(), &summary(), json!({"n": number}));
+            place.ended(clock::now(), &summary(), format!("{number}").into());
         }
         assert_eq!(registry.active(), 0);
         assert_eq!(registry.list().len(), RECENT);
         let found = registry.find("call-204").unwrap();
-        assert_eq!((found.turns, found.figures), (1, Some(json!({"n": 204}))));
+        assert_eq!((found.turns, found.figures), (1, Some("204".into())));
         assert_eq!(found.ended.unwrap().1, EndReason::CallerHangup);
         assert!(registry.find("call-0").is_none(), "the oldest are forgotten");
     }

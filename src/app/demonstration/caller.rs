@@ -181,7 +181,8 @@ impl Caller<'_> {
     async fn hear(&mut self, form: Form, bytes: &[u8]) {
         let mut frame = form.silence();
         frame.overwrite(bytes);
-        let Frame::Narrow(law, sound) = self.converter.turn(frame, Form::Narrow(Law::Mu)) else { return };
+        self.converter.turn(&mut frame, Form::Narrow(Law::Mu));
+        let Frame::Narrow(law, sound) = frame else { return };
         if let Some(segment) = self.done.heard.last_mut() {
             segment.extend_from_slice(&sound);
         }
