@@ -71,7 +71,8 @@ impl Ladder {
     /// Lays all messages into one piece of memory: few more will come, and thousands of ladders lie for a long time between what
     /// comes and goes.
     fn pack(&mut self) {
-        let all: Vec<u8> = self.rungs().flat_map(|rung| &rung.bytes).copied().collect();
+        let mut all = Vec::with_capacity(self.rungs().map(|rung| rung.bytes.len()).sum());
+        self.rungs().for_each(|rung| all.extend_from_slice(&rung.bytes));
         let mut all = Bytes::from(all);
         for rung in self.first.iter_mut().chain(&mut self.last) {
             rung.bytes = all.split_to(rung.bytes.len());
