@@ -26,28 +26,24 @@ struct Halver {
 }
 
 impl Converter {
-    /// The next frame of the stream in the form `wanted`.
-    #[must_use]
-    pub fn turn(&mut self, frame: Frame, wanted: Form) -> Frame {
-        match (frame, wanted) {
-            (Frame::Narrow(law, mut coded), Form::Narrow(wanted)) => {
+    /// Brings the next frame of the stream to the form `wanted`, in place: nothing is copied where it has it.
+    pub fn turn(&mut self, frame: &mut Frame, wanted: Form) {
+        match (&mut *frame, wanted) {
+            (Frame::Narrow(law, coded), Form::Narrow(wanted)) => {
                 (self.up, self.down) = (None, None);
-                law.translate(wanted, &mut coded);
-                Frame::Narrow(wanted, coded)
+                law.translate(wanted, coded);
+                *law = wanted;
             }
-            (Frame::Wide(_), Form::Wide) => {
-                (self.up, self.down) = (None, None);
-                frame
-            }
+            (Frame::Wide(_), Form::Wide) => (self.up, self.down) = (None, None),
             (Frame::Narrow(law, coded), Form::Wide) => {
                 self.down = None;
                 let up = self.up.get_or_insert_with(|| Box::new(Doubler { line: [0.0; TAPS / 2 + FRAME] }));
-                Frame::Wide(up.frame(law, &coded))
+                *frame = Frame::Wide(up.frame(*law, coded));
             }
             (Frame::Wide(samples), Form::Narrow(wanted)) => {
                 self.up = None;
                 let down = self.down.get_or_insert_with(|| Box::new(Halver { line: [0.0; TAPS - 1 + WIDE_FRAME] }));
-                Frame::Narrow(wanted, down.frame(&samples, wanted))
+                *frame = Frame::Narrow(wanted, down.frame(samples, wanted));
             }
         }
     }
@@ -111,7 +107,8 @@ mod tests {
             let samples: Vec<i16> =
                 (0..length).map(|at| (8000.0 * (step * (n * length + at) as f32).sin()) as i16).collect();
             frame.overwrite(&from.encode_all(&samples));
-            match converter.turn(frame, wanted) {
+            converter.turn(&mut frame, wanted);
+            match frame {
                 Frame::Narrow(law, coded) => turned.extend(coded.map(|byte| f32::from(law.decode(byte)))),
                 Frame::Wide(samples) => turned.extend(samples.map(f32::from)),
             }
@@ -164,10 +161,11 @@ mod tests {
     fn a_stream_that_has_its_form_is_not_touched() {
         let mut converter = Converter::default();
         let frame = Frame::Wide(std::array::from_fn(|n| n as i16));
-        assert_eq!(converter.turn(frame, Form::Wide), frame);
-        assert_eq!(
-            converter.turn(Form::Narrow(Law::Mu).silence(), Form::Narrow(Law::A)),
-            Form::Narrow(Law::A).silence()
-        );
+        let mut turned = frame;
+        converter.turn(&mut turned, Form::Wide);
+        assert_eq!(turned, frame);
+        let mut turned = Form::Narrow(Law::Mu).silence();
+        converter.turn(&mut turned, Form::Narrow(Law::A));
+        assert_eq!(turned, Form::Narrow(Law::A).silence());
     }
 }

@@ -23,3 +23,5 @@ pub const WIDE_RATE: u32 = 16_000;
 pub const FRAME: usize = 160;
 /// Samples in 20 ms of wide-band sound.
 pub const WIDE_FRAME: usize = 320;
+/// Samples in 5 ms of wide-band sound.
+pub const WIDE_PIECE: usize = WIDE_FRAME / 4;

@@ -4,7 +4,7 @@ use super::reception::Statistics;
 use super::rtcp::Compound;
 use super::rtp::Datagram;
 use super::sdp::Negotiated;
-use crate::audio::FRAME;
+use crate::audio::{FRAME, WIDE_PIECE};
 use crate::base::{PlayId, Recording, Tone};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
@@ -107,7 +107,6 @@ pub enum Input<'a> {
 }
 
 /// One thing to do. In order. Packets and frames lie in the output itself: nothing is allocated for one.
-#[expect(clippy::large_enum_variant, reason = "nothing is allocated for a frame")]
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Send a packet.
@@ -139,12 +138,13 @@ pub enum Output {
         /// What the caller was sent.
         assistant: [u8; FRAME],
     },
-    /// 10 ms of both sides for the recording of a call whose first codec was one of a wide band: linear, 16 kHz.
+    /// 5 ms of both sides for the recording of a call whose first codec was one of a wide band: linear, 16 kHz. No more at once, for
+    /// every output is as large as the largest.
     RecordedWide {
         /// What the caller said.
-        caller: [i16; FRAME],
+        caller: [i16; WIDE_PIECE],
         /// What the caller was sent.
-        assistant: [i16; FRAME],
+        assistant: [i16; WIDE_PIECE],
     },
     /// The session is over; nothing more comes.
     Closed(Statistics),

@@ -161,8 +161,9 @@ mod tests {
         let mut samples = [&vec![0; offset][..], samples].concat();
         samples.resize(samples.len().next_multiple_of(FRAME), 0);
         for frame in samples.chunks_exact(FRAME) {
-            let frame: [u8; FRAME] = std::array::from_fn(|n| Law::Mu.encode(frame[n]));
-            ear.frame(&converter.turn(Frame::Narrow(Law::Mu, frame), form), |key| told.push(key));
+            let mut frame = Frame::Narrow(Law::Mu, std::array::from_fn(|n| Law::Mu.encode(frame[n])));
+            converter.turn(&mut frame, form);
+            ear.frame(&frame, |key| told.push(key));
         }
         told
     }

@@ -40,21 +40,21 @@ impl Outbound {
         }
     }
 
-    /// The next 20 ms as a packet, and how they sound: those of a key, or of the prompts, of whose progress is `told`.
-    pub(super) fn packet(&mut self, media: &Negotiated, told: impl FnMut(Progress)) -> (Datagram, Frame) {
-        let mut frame = self.idle();
+    /// The next 20 ms as a packet: those of a key, or of the prompts, of whose progress is `told`. `frame` is `idle`, and becomes how
+    /// they sound.
+    pub(super) fn packet(&mut self, media: &Negotiated, frame: &mut Frame, told: impl FnMut(Progress)) -> Datagram {
         // A key takes the place of the sound, whose prompt waits.
         let (form, step) = (self.codec.form(), self.numbering.step());
         let way = media.telephone_event.map_or(Way::Tones(form), |_| Way::Events(step));
         match (self.keypad.slot(self.numbering.timestamp(), way), media.telephone_event) {
             (Some(Key::Event(pressed)), Some(payload_type)) => {
-                return (self.numbering.event(payload_type, pressed), frame);
+                return self.numbering.event(payload_type, pressed);
             }
-            (Some(Key::Sound(tones)), _) => frame = tones,
+            (Some(Key::Sound(tones)), _) => *frame = tones,
             (Some(_), _) => {}
-            (None, _) => self.prompts.fill(&mut frame, told),
+            (None, _) => self.prompts.fill(frame, told),
         }
-        (self.coded(media.payload_type, &frame), frame)
+        self.coded(media.payload_type, frame)
     }
 
     /// 20 ms in which nothing plays.

@@ -102,9 +102,11 @@ impl Prompts {
             if sounds {
                 // The codec may have been agreed anew since the prompt was asked for.
                 let form = frame.form();
-                let mut own = if form == prompt.form { *frame } else { prompt.form.silence() };
-                prompt.cut(&mut own);
-                *frame = self.converter.turn(own, form);
+                if form != prompt.form {
+                    *frame = prompt.form.silence();
+                }
+                prompt.cut(frame);
+                self.converter.turn(frame, form);
             }
             if prompt.ended && prompt.buffered == 0 {
                 told(prompt.finished(true));
@@ -130,10 +132,23 @@ impl Prompts {
 
 impl Prompt {
     fn cut(&mut self, frame: &mut Frame) {
-        let mut room = [0; LONGEST_FRAME];
         let wanted = self.form.frame_bytes().min(self.buffered);
-        let Some(bytes) = room.get_mut(..wanted) else { return };
-        let mut left: &mut [u8] = bytes;
+        match frame {
+            Frame::Narrow(_, coded) => self.take(coded.get_mut(..wanted).unwrap_or_default()),
+            Frame::Wide(_) => {
+                let mut room = [0; WIDE_BYTES];
+                let bytes = room.get_mut(..wanted).unwrap_or_default();
+                self.take(bytes);
+                frame.overwrite(bytes);
+            }
+        }
+    }
+
+    /// The next bytes, of which there are so many at least.
+    fn take(&mut self, bytes: &mut [u8]) {
+        self.buffered -= bytes.len();
+        self.sent += bytes.len();
+        let mut left = bytes;
         while let Some(chunk) = self.chunks.front_mut() {
             let length = chunk.len().min(left.len());
             let (part, rest) = left.split_at_mut(length);
@@ -144,9 +159,6 @@ impl Prompt {
             }
             self.chunks.pop_front();
         }
-        self.buffered -= wanted;
-        self.sent += wanted;
-        frame.overwrite(bytes);
     }
 
     fn finished(&self, complete: bool) -> Progress {
@@ -160,7 +172,7 @@ const MOST: usize = 64;
 const WIDE: usize = 32;
 const READY: usize = 200 * WIDE;
 /// Bytes of 20 ms of a wide band.
-const LONGEST_FRAME: usize = 640;
+const WIDE_BYTES: usize = 640;
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use super::sdp::{Codec, Negotiated};
 use super::source::Source;
 use super::srtp::Secured;
 use super::telephone_event::Keys;
-use crate::audio::{Converter, FRAME, Form, Frame};
+use crate::audio::{Converter, Form, Frame, WIDE_PIECE};
 use crate::base::{Now, PlayId, Recording};
 use bytes::BytesMut;
 use std::net::SocketAddr;
@@ -167,6 +167,12 @@ impl Session {
         self.outbound.prompts.hungry()
     }
 
+    /// Packets that were taken up to now.
+    #[must_use]
+    pub const fn packets_in(&self) -> u64 {
+        self.counts.packets_in
+    }
+
     /// Figures up to now.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -267,19 +273,20 @@ impl Session {
         let late = now.saturating_duration_since(slot);
         let heard_in = agreed.heard_in;
 
-        let (caller, voiced) = self.source.take(samples(self.origin, slot));
+        let (mut caller, voiced) = self.source.take(samples(self.origin, slot));
         if voiced {
             self.last_voiced = Some(now);
         }
         if let Some(ear) = &mut self.dual_tone {
             ear.frame(&caller, |key| out.push(Output::Event(Event::InBandDigit(key))));
         }
-        let caller = self.caller.turn(caller, heard_in);
+        self.caller.turn(&mut caller, heard_in);
 
-        let assistant = if send && agreed.media.send {
+        let mut assistant = self.outbound.idle();
+        if send && agreed.media.send {
             let (to, last_voiced, at) = (agreed.latch.target(), self.last_voiced, out.len());
             let told = |progress| out.push(Output::Event(event(progress, now, last_voiced)));
-            let (datagram, assistant) = self.outbound.packet(&agreed.media, told);
+            let datagram = self.outbound.packet(&agreed.media, &mut assistant, told);
             // The packet goes before what is told of it.
             if let Some(send) = self.send(to, datagram, late) {
                 out.insert(at, send);
@@ -291,19 +298,16 @@ impl Session {
             if let Some(play) = self.answer.spoken(&assistant, began.last()) {
                 out.push(Output::Event(Event::PlayVoiced { play, at: now }));
             }
-            assistant
         } else {
             self.counts.skipped += u64::from(!send);
             self.outbound.numbering.pause(1);
-            self.outbound.idle()
-        };
+        }
         self.hear(now, &caller, out);
         if self.settings.record {
-            let assistant = self.assistant.turn(assistant, heard_in);
-            let (caller, assistant) = match self.recording {
-                Recording::Paused => (heard_in.silence(), heard_in.silence()),
-                Recording::Running => (caller, assistant),
-            };
+            self.assistant.turn(&mut assistant, heard_in);
+            if self.recording == Recording::Paused {
+                (caller, assistant) = (heard_in.silence(), heard_in.silence());
+            }
             record(&caller, &assistant, out);
         }
     }
@@ -358,9 +362,9 @@ fn record(caller: &Frame, assistant: &Frame, out: &mut Vec<Output>) {
             out.push(Output::Recorded { caller: *caller, assistant: *assistant });
         }
         (Frame::Wide(caller), Frame::Wide(assistant)) => {
-            let halves = caller.as_chunks::<FRAME>().0.iter().zip(assistant.as_chunks::<FRAME>().0);
+            let pieces = caller.as_chunks::<WIDE_PIECE>().0.iter().zip(assistant.as_chunks::<WIDE_PIECE>().0);
             out.extend(
-                halves.map(|(caller, assistant)| Output::RecordedWide { caller: *caller, assistant: *assistant }),
+                pieces.map(|(caller, assistant)| Output::RecordedWide { caller: *caller, assistant: *assistant }),
             );
         }
         // Both have the form that was agreed first.

@@ -90,7 +90,7 @@ impl Leg {
         self.pull(now, tools);
         let _ = self.session.step(clock::now(), Input::Tick, &mut tools.out);
         self.carry_out(tools);
-        let taken = self.session.statistics().packets_in;
+        let taken = self.session.packets_in();
         tools.packets_in += taken - self.packets_in;
         self.packets_in = taken;
         Life::Open

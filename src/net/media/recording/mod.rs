@@ -4,7 +4,7 @@
 mod writing;
 
 use super::sealed::RecordingKey;
-use crate::audio::{FRAME, Form, Law};
+use crate::audio::{FRAME, Form, Law, WIDE_PIECE};
 use crate::base::metric;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Tap {
         self.hand_over_second();
     }
 
-    pub(super) fn wide(&mut self, caller: &[i16; FRAME], assistant: &[i16; FRAME]) {
+    pub(super) fn wide(&mut self, caller: &[i16; WIDE_PIECE], assistant: &[i16; WIDE_PIECE]) {
         self.make_room();
         self.caller.extend(caller.iter().flat_map(|sample| sample.to_le_bytes()));
         self.assistant.extend(assistant.iter().flat_map(|sample| sample.to_le_bytes()));
@@ -226,12 +226,12 @@ mod tests {
             let (recorder, writing) = Recorder::new(sealing.clone());
             let mut tap = Tap::new(recorder, path.clone());
             tap.agree(Form::Wide);
-            (0..150).for_each(|n| {
-                if n == 100 {
+            (0..300).for_each(|n| {
+                if n == 200 {
                     // The second second is lost.
                     tap.done += 32_000;
                 }
-                tap.wide(&[1234; FRAME], &[-77; FRAME]);
+                tap.wide(&[1234; WIDE_PIECE], &[-77; WIDE_PIECE]);
             });
             drop(tap);
             writing.run();
