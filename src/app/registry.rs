@@ -5,7 +5,7 @@ use crate::call::input::EndNow;
 use crate::call::output::{EndReason, Summary};
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -46,7 +46,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    live: HashMap<u64, Live>,
+    live: BTreeMap<u64, Live>,
     recent: VecDeque<CallInfo>,
 }
 

@@ -1,21 +1,20 @@
 //! What was decided a short while ago, so that it is decided the same again: bounded in number and time, the oldest forgotten first.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// Decisions `V` by what they were about.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     most: usize,
-    known: HashMap<K, V>,
+    known: BTreeMap<K, V>,
     /// Each key of `known` once, with the end of its time.
     order: VecDeque<(Instant, K)>,
 }
 
-impl<K: Clone + Eq + Hash, V: Copy> Recent<K, V> {
+impl<K: Clone + Ord, V: Copy> Recent<K, V> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, known: HashMap::new(), order: VecDeque::new() }
+        Self { most, known: BTreeMap::new(), order: VecDeque::new() }
     }
 
     /// What was decided; forgets what is too old.

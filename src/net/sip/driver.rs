@@ -12,7 +12,7 @@ use crate::sip::ladder::{Direction, Ladders};
 use crate::sip::{Dial, DialEvent, Endpoint, Flow, Input, LegCommand, LegEvent, LegId, Output, Settings, Transport};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -51,8 +51,8 @@ pub(super) struct Driver {
     streams: Vec<(Transport, SocketAddr)>,
     routes: Routes,
     connections: Connections,
-    calls: HashMap<LegId, mpsc::Sender<LegEvent>>,
-    dialled: HashMap<LegId, mpsc::Sender<DialEvent>>,
+    calls: BTreeMap<LegId, mpsc::Sender<LegEvent>>,
+    dialled: BTreeMap<LegId, mpsc::Sender<DialEvent>>,
     incoming: mpsc::Sender<Incoming>,
     inlets: Inlets,
     access: Arc<Access>,
@@ -90,8 +90,8 @@ impl Driver {
             streams: Vec::new(),
             routes: Routes::default(),
             connections: Connections::new(limits, Arc::clone(&tls)),
-            calls: HashMap::new(),
-            dialled: HashMap::new(),
+            calls: BTreeMap::new(),
+            dialled: BTreeMap::new(),
             incoming,
             inlets,
             access,

@@ -30,7 +30,7 @@ use crate::base::Now;
 use bytes::Bytes;
 use leg::{Leg, Role};
 use remarks::Remarks;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// One thing that happened.
@@ -140,11 +140,11 @@ pub struct Endpoint {
     agenda: Agenda<Owner>,
     servers: Table<ServerTransaction>,
     clients: Table<ClientTransaction>,
-    legs: HashMap<LegId, Leg>,
+    legs: BTreeMap<LegId, Leg>,
     /// Legs by `Dialog::key`.
-    dialogs: HashMap<String, LegId>,
+    dialogs: BTreeMap<String, LegId>,
     /// INVITE transactions by `Inbound::merge_key`.
-    merges: HashMap<String, u64>,
+    merges: BTreeMap<String, u64>,
     /// How many legs are of our own calling: then strangers may be peers.
     dialled: usize,
     last_leg: u64,
@@ -184,9 +184,9 @@ impl Endpoint {
             agenda: Agenda::default(),
             servers: Table::default(),
             clients: Table::default(),
-            legs: HashMap::new(),
-            dialogs: HashMap::new(),
-            merges: HashMap::new(),
+            legs: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            merges: BTreeMap::new(),
             dialled: 0,
             last_leg: 0,
             draining: false,

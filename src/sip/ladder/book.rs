@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The ladders of calls that live, of those that lately ended, and of INVITEs that became no call.
 #[derive(Debug, Default)]
 pub struct Ladders {
-    /// A tree: thousands come and go, for which a hash table doubles once more than it needs.
+    /// A tree, as in `transaction::table`.
     all: BTreeMap<Arc<str>, Entry>,
     refused: Shelf,
     live: Shelf,

@@ -1,12 +1,13 @@
 //! Transactions by what messages match them with, and by a number that timers and legs hold.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-/// A table of `T`.
+/// A table of `T`. Trees: transactions come and go by thousands, and a hash table that is more than half full of what lives doubles
+/// for the traces of what has gone.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    ids: HashMap<String, u64>,
-    entries: HashMap<u64, (String, T)>,
+    ids: BTreeMap<String, u64>,
+    entries: BTreeMap<u64, (String, T)>,
     last: u64,
 }
 
@@ -45,15 +46,12 @@ impl<T> Table<T> {
 
     /// Numbers of the entries that `wanted` picks, oldest first.
     pub(crate) fn picked(&self, wanted: impl Fn(&T) -> bool) -> Vec<u64> {
-        let mut ids: Vec<u64> =
-            self.entries.iter().filter(|(_, (_, entry))| wanted(entry)).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
+        self.entries.iter().filter(|(_, (_, entry))| wanted(entry)).map(|(id, _)| *id).collect()
     }
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { ids: HashMap::new(), entries: HashMap::new(), last: 0 }
+        Self { ids: BTreeMap::new(), entries: BTreeMap::new(), last: 0 }
     }
 }
