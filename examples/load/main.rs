@@ -89,8 +89,9 @@ struct Arguments {
     /// memory grows by is carried on to eight hours
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     soak: Option<u64>,
-    /// Length of the shortest calls of the soak, in seconds; the longest are three times as long. Short calls age a daemon fast
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// Length of the shortest calls of the soak, in seconds; the longest are three times as long. Short calls age a daemon fast: what
+    /// grows by the call grows sooner, and high-water marks are reached before the line begins
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
     hold: u64,
 }
 
