@@ -76,8 +76,7 @@ impl Ladders {
     /// The call is over. What still comes of it is recorded.
     pub fn over(&mut self, leg: LegId) {
         let Some(call_id) = self.legs.remove(&leg) else { return };
-        if let Some((call_id, mut ladder)) = self.take(&call_id) {
-            ladder.pack();
+        if let Some((call_id, ladder)) = self.take(&call_id) {
             self.put(call_id, ladder, Place::Over);
         }
     }

@@ -68,19 +68,6 @@ impl Ladder {
         }
     }
 
-    /// Lays all messages into one piece of memory: few more will come, and thousands of ladders lie for a long time between what
-    /// comes and goes.
-    fn pack(&mut self) {
-        let mut all = Vec::with_capacity(self.rungs().map(|rung| rung.bytes.len()).sum());
-        self.rungs().for_each(|rung| all.extend_from_slice(&rung.bytes));
-        let mut all = Bytes::from(all);
-        for rung in self.first.iter_mut().chain(&mut self.last) {
-            rung.bytes = all.split_to(rung.bytes.len());
-        }
-        self.first.shrink_to_fit();
-        self.last.shrink_to_fit();
-    }
-
     fn rungs(&self) -> impl Iterator<Item = &Rung> {
         self.first.iter().chain(&self.last)
     }
@@ -123,23 +110,6 @@ mod tests {
         assert_eq!((kept[0].as_str(), kept[FIRST - 1].as_str(), kept[MESSAGES - 1].as_str()), ("0", "11", "999"));
         assert_eq!(kept[FIRST], (1_000 - (MESSAGES - FIRST)).to_string());
         assert_eq!(ladder.left_out, 1_000 - MESSAGES as u64);
-    }
-
-    #[test]
-    fn a_packed_ladder_is_the_same_and_goes_on() {
-        let mut ladder = Ladder::new(clock::now());
-        let texts = |ladder: &Ladder| ladder.rungs().map(|rung| rung.bytes.to_vec()).collect::<Vec<_>>();
-        for packed in 0..3 {
-            for number in 0..20 {
-                ladder.push(clock::now(), Direction::In, flow(), format!("{packed} {number}").as_bytes());
-            }
-            let before = texts(&ladder);
-            ladder.pack();
-            assert_eq!(texts(&ladder), before);
-            let places: Vec<_> = ladder.rungs().map(|rung| rung.bytes.as_ptr_range()).collect();
-            assert!(places.windows(2).all(|two| two[0].end == two[1].start), "one after the other");
-            assert_eq!(ladder.cost, ladder.rungs().map(Rung::cost).sum::<usize>());
-        }
     }
 
     #[test]
