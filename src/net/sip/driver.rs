@@ -285,7 +285,7 @@ impl Driver {
                     Output::Incoming { leg, invite, flow } => {
                         let (events, listener) = mpsc::channel(EVENTS);
                         self.calls.insert(leg, events);
-                        self.ladders.lock().admitted(&invite.call_id, leg);
+                        self.ladders.lock().admitted(now, &invite.call_id, leg);
                         let holder = Leg::new(leg, self.orders.clone(), listener, self.orphans.clone());
                         let call = Incoming::new(*invite, holder, &flow, now);
                         // Dropped when the queue is full: the leg's owner is gone then, which ends it.
@@ -297,7 +297,7 @@ impl Driver {
                         let ended = event == LegEvent::Ended;
                         let told = self.calls.get(&leg).is_none_or(|call| deliver(call, event));
                         if ended {
-                            self.ladders.lock().over(leg);
+                            self.ladders.lock().over(now, leg);
                         }
                         if ended || !told {
                             self.calls.remove(&leg);

@@ -1,21 +1,25 @@
-//! All ladders of an endpoint by Call-ID, bounded in bytes. Refused INVITEs have their own share: a flood of them pushes out other
-//! refusals, and no call.
+//! All ladders of an endpoint by Call-ID, bounded in bytes. Refused INVITEs, calls that live and calls that are over have a share
+//! each: a flood of refusals pushes out other refusals, and no call; many calls at once push out none of those before them.
 
+use super::archive::Archive;
 use super::{Direction, Ladder};
 use crate::base::Now;
 use crate::sip::leg::LegId;
 use crate::sip::transport::Flow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The ladders of calls that live, of those that lately ended, and of INVITEs that became no call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ladders {
-    /// A tree, as in `transaction::table`.
+    /// A tree, as in `transaction::table`. Not those in the archive.
     all: BTreeMap<Arc<str>, Entry>,
     refused: Shelf,
     live: Shelf,
-    over: Shelf,
+    /// Of calls that are over, and of which something may come yet.
+    ending: Shelf,
+    over: Archive,
     legs: BTreeMap<LegId, Arc<str>>,
     last: u64,
 }
@@ -25,6 +29,8 @@ struct Entry {
     ladder: Ladder,
     place: Place,
     number: u64,
+    /// When it came to its place.
+    since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +38,7 @@ enum Place {
     /// No call, or none yet.
     Refused,
     Live,
-    Over,
+    Ending,
 }
 
 /// Ladders from the oldest to the newest, and what they cost.
@@ -40,6 +46,13 @@ enum Place {
 struct Shelf {
     order: BTreeMap<u64, Arc<str>>,
     cost: usize,
+}
+
+impl Default for Ladders {
+    fn default() -> Self {
+        let [refused, live, ending] = [(); 3].map(|()| Shelf::default());
+        Self { all: BTreeMap::new(), refused, live, ending, over: Archive::new(OVER), legs: BTreeMap::new(), last: 0 }
+    }
 }
 
 impl Ladders {
@@ -57,75 +70,90 @@ impl Ladders {
             let mut ladder = Ladder::new(now);
             ladder.push(now, direction, flow, bytes);
             ladder.cost += call_id.len() + size_of::<Entry>();
-            self.put(call_id, ladder, Place::Refused);
+            self.put(now, call_id, ladder, Place::Refused);
         } else {
             return;
         }
-        self.trim();
+        self.trim(now);
     }
 
     /// The INVITE has become a call.
-    pub fn admitted(&mut self, call_id: &str, leg: LegId) {
-        if let Some((call_id, ladder)) = self.take(call_id) {
+    pub fn admitted(&mut self, now: Now, call_id: &str, leg: LegId) {
+        if let Some((call_id, entry)) = self.take(call_id) {
             self.legs.insert(leg, Arc::clone(&call_id));
-            self.put(call_id, ladder, Place::Live);
-            self.trim();
+            self.put(now, call_id, entry.ladder, Place::Live);
+            self.trim(now);
         }
     }
 
-    /// The call is over. What still comes of it is recorded.
-    pub fn over(&mut self, leg: LegId) {
+    /// The call is over. What still comes of it is recorded, for `LATE` and while there is room.
+    pub fn over(&mut self, now: Now, leg: LegId) {
         let Some(call_id) = self.legs.remove(&leg) else { return };
-        if let Some((call_id, ladder)) = self.take(&call_id) {
-            self.put(call_id, ladder, Place::Over);
+        if let Some((call_id, entry)) = self.take(&call_id) {
+            self.put(now, call_id, entry.ladder, Place::Ending);
+            self.trim(now);
         }
     }
 
     /// The ladder of a Call-ID.
     #[must_use]
     pub fn find(&self, call_id: &str) -> Option<Ladder> {
-        self.all.get(call_id).map(|entry| entry.ladder.clone())
+        self.all.get(call_id).map(|entry| entry.ladder.clone()).or_else(|| self.over.find(call_id))
     }
 
     /// The ladder that was begun, or moved on by `admitted` and `over`, last.
     #[must_use]
     pub fn latest(&self) -> Option<Ladder> {
-        self.all.values().max_by_key(|entry| entry.number).map(|entry| entry.ladder.clone())
+        let kept = self.all.values().max_by_key(|entry| entry.number);
+        let archived = self.over.latest();
+        match (kept, archived) {
+            (Some(entry), Some((number, ladder))) if entry.number < number => Some(ladder),
+            (Some(entry), _) => Some(entry.ladder.clone()),
+            (None, archived) => archived.map(|(_, ladder)| ladder),
+        }
     }
 
-    fn put(&mut self, call_id: Arc<str>, ladder: Ladder, place: Place) {
+    fn put(&mut self, now: Now, call_id: Arc<str>, ladder: Ladder, place: Place) {
         self.last += 1;
         let number = self.last;
         let shelf = self.shelf(place);
         shelf.cost += ladder.cost;
         shelf.order.insert(number, Arc::clone(&call_id));
-        self.all.insert(call_id, Entry { ladder, place, number });
+        self.all.insert(call_id, Entry { ladder, place, number, since: now.at });
     }
 
-    fn take(&mut self, call_id: &str) -> Option<(Arc<str>, Ladder)> {
+    fn take(&mut self, call_id: &str) -> Option<(Arc<str>, Entry)> {
         let (call_id, entry) = self.all.remove_entry(call_id)?;
         let shelf = self.shelf(entry.place);
         shelf.cost -= entry.ladder.cost;
         shelf.order.remove(&entry.number);
-        Some((call_id, entry.ladder))
+        Some((call_id, entry))
     }
 
     fn shelf(&mut self, place: Place) -> &mut Shelf {
         match place {
             Place::Refused => &mut self.refused,
             Place::Live => &mut self.live,
-            Place::Over => &mut self.over,
+            Place::Ending => &mut self.ending,
         }
     }
 
-    fn trim(&mut self) {
+    fn trim(&mut self, now: Now) {
         while self.refused.cost > REFUSED {
             let Some(oldest) = self.refused.oldest() else { break };
             self.take(&oldest);
         }
-        while self.live.cost + self.over.cost > CALLS {
-            let Some(oldest) = self.over.oldest().or_else(|| self.live.oldest()) else { break };
+        while self.live.cost > LIVE {
+            let Some(oldest) = self.live.oldest() else { break };
             self.take(&oldest);
+        }
+        while let Some(oldest) = self.ending.oldest() {
+            let due = self.all.get(&oldest).is_none_or(|entry| now.at.saturating_duration_since(entry.since) >= LATE);
+            if !due && self.ending.cost <= ENDING {
+                break;
+            }
+            let Some((call_id, entry)) = self.take(&oldest) else { break };
+            self.over.push(entry.number, &call_id, &entry.ladder);
         }
     }
 }
@@ -155,8 +183,14 @@ fn call_id(bytes: &[u8]) -> Option<&str> {
     None
 }
 
-/// Bytes for the ladders of calls: some two thousand of a plain call's.
-const CALLS: usize = 16 << 20;
+/// Bytes for the ladders of calls that live: some four thousand of a plain call's.
+const LIVE: usize = 16 << 20;
+/// Bytes for those of calls that have just ended.
+const ENDING: usize = 4 << 20;
+/// Bytes for those of calls that are over: some three thousand of a plain call's.
+const OVER: usize = 12 << 20;
+/// As long as a BYE is sent again, and its answer may come (RFC 3261 17.1.2.2, timer F), and a second.
+const LATE: Duration = Duration::from_secs(33);
 /// Bytes for those of refused INVITEs.
 const REFUSED: usize = 2 << 20;
 /// Those who name their calls at greater length go without a ladder.
@@ -188,7 +222,7 @@ mod tests {
     /// What the shelves say they cost is what is there.
     fn balanced(ladders: &Ladders) -> bool {
         let cost = |place| ladders.all.values().filter(|e| e.place == place).map(|e| e.ladder.cost).sum::<usize>();
-        [(&ladders.refused, Place::Refused), (&ladders.live, Place::Live), (&ladders.over, Place::Over)]
+        [(&ladders.refused, Place::Refused), (&ladders.live, Place::Live), (&ladders.ending, Place::Ending)]
             .iter()
             .all(|(shelf, place)| shelf.cost == cost(*place))
     }
@@ -216,7 +250,7 @@ mod tests {
     fn a_flood_of_refusals_pushes_out_refusals_and_no_call() {
         let mut ladders = Ladders::default();
         record(&mut ladders, "INVITE sip:a@h SIP/2.0", "call", 0);
-        ladders.admitted("call", LegId(1));
+        ladders.admitted(clock::now(), "call", LegId(1));
         for number in 0..10_000 {
             record(&mut ladders, "INVITE sip:a@h SIP/2.0", &format!("flood-{number}"), 900);
             assert!(ladders.refused.cost <= REFUSED);
@@ -228,22 +262,24 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_are_over_go_before_those_that_live_and_all_are_bounded() {
+    fn calls_that_live_and_calls_that_are_over_push_out_their_own_kind_only() {
         let mut ladders = Ladders::default();
+        let now = clock::now();
         for number in 0..3_000 {
             let call_id = format!("call-{number}");
             record(&mut ladders, "INVITE sip:a@h SIP/2.0", &call_id, 3_000);
-            ladders.admitted(&call_id, LegId(number));
+            ladders.admitted(now, &call_id, LegId(number));
             for _ in 0..3 {
                 record(&mut ladders, "SIP/2.0 200 OK", &call_id, 3_000);
             }
             if number >= 10 {
-                ladders.over(LegId(number));
+                ladders.over(now, LegId(number));
             }
-            assert!(ladders.live.cost + ladders.over.cost <= CALLS);
+            assert!(bounded(&ladders));
         }
         assert_eq!(kept(&ladders, "call-0"), Some(4), "it lives");
         assert_eq!(kept(&ladders, "call-10"), None);
+        assert_eq!(kept(&ladders, "call-2600"), Some(4), "in the archive");
         assert_eq!(kept(&ladders, "call-2999"), Some(4));
         record(&mut ladders, "BYE sip:a@h SIP/2.0", "call-2999", 0);
         assert_eq!(kept(&ladders, "call-2999"), Some(5), "late messages too");
@@ -252,9 +288,41 @@ mod tests {
         for number in 3_000..10_000 {
             let call_id = format!("call-{number}");
             record(&mut ladders, "INVITE sip:a@h SIP/2.0", &call_id, 3_000);
-            ladders.admitted(&call_id, LegId(number));
+            ladders.admitted(now, &call_id, LegId(number));
+            assert!(bounded(&ladders), "nor may those that live grow without bound");
         }
-        assert!(ladders.live.cost <= CALLS && balanced(&ladders), "nor may those that live grow without bound");
+        assert!(balanced(&ladders));
         assert_eq!(kept(&ladders, "call-0"), None);
+        assert_eq!(kept(&ladders, "call-2600"), Some(4), "those that live take nothing from those that are over");
+    }
+
+    fn bounded(ladders: &Ladders) -> bool {
+        ladders.live.cost <= LIVE && ladders.ending.cost <= ENDING && ladders.over.cost() <= OVER
+    }
+
+    #[test]
+    fn a_call_that_is_over_goes_to_the_archive_when_nothing_more_can_come() {
+        let mut ladders = Ladders::default();
+        let start = clock::now();
+        let at = |seconds| Now { at: start.at + Duration::from_secs(seconds), ..start };
+        let say = |ladders: &mut Ladders, seconds, first: &str, call_id: &str| {
+            ladders.record(at(seconds), Direction::In, flow(), &message(first, call_id, 0));
+        };
+        for (call_id, leg) in [("a", LegId(1)), ("b", LegId(2))] {
+            say(&mut ladders, 0, "INVITE sip:a@h SIP/2.0", call_id);
+            ladders.admitted(at(0), call_id, leg);
+        }
+        ladders.over(at(100), LegId(1));
+        say(&mut ladders, 132, "SIP/2.0 200 OK", "a");
+        assert_eq!((kept(&ladders, "a"), ladders.all.len()), (Some(2), 2));
+        say(&mut ladders, 133, "SIP/2.0 200 OK", "b");
+        assert_eq!((kept(&ladders, "a"), ladders.all.len()), (Some(2), 1), "archived, and found");
+        say(&mut ladders, 134, "SIP/2.0 200 OK", "a");
+        assert_eq!(kept(&ladders, "a"), Some(2), "too late");
+        assert_eq!(ladders.latest().unwrap().rungs().count(), 2, "a, which moved on last");
+        ladders.over(at(135), LegId(2));
+        say(&mut ladders, 136, "INVITE sip:a@h SIP/2.0", "a");
+        assert_eq!(kept(&ladders, "a"), Some(1), "a new call of the same Call-ID");
+        assert_eq!(ladders.latest().unwrap().rungs().count(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The SIP ladder of a call: every message of it in both directions, as it went over the wire, for the first look at a call that went
 //! wrong. Kept in memory only, bounded in messages and bytes, and shown with its secrets taken out.
 
+mod archive;
 mod book;
 mod redact;
 mod show;
