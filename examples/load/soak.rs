@@ -92,8 +92,8 @@ struct Subscriber {
 impl Subscriber {
     async fn live(self, wait: Duration) {
         let mut number = self.number;
-        let mut pause = wait;
-        while self.over.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        self.over.run_until_cancelled(tokio::time::sleep(wait)).await;
+        while !self.over.is_cancelled() {
             let over = self.over.child_token();
             let phone = Phone {
                 number,
@@ -107,7 +107,10 @@ impl Subscriber {
             let hang_up = async {
                 match placed.recv().await {
                     Some(Ok(_)) => self.calls.fetch_add(1, Ordering::Relaxed),
-                    Some(Err(why)) => return drop(self.fail.send(why)),
+                    Some(Err(why)) => {
+                        drop(self.fail.send(why));
+                        return tokio::time::sleep(AFTER_FAILURE).await;
+                    }
                     None => return,
                 };
                 let length = Duration::from_millis(fastrand::u64(self.hold * 1_000..self.hold * 3_000));
@@ -115,9 +118,9 @@ impl Subscriber {
                 over.cancel();
             };
             tokio::join!(call, hang_up);
-            // Other contacts, other callers.
+            // Other contacts, other callers, and at once: memory stands at the mark of as many calls as there ever were together, and
+            // pauses of any length would have that creep up for hours.
             number = (number + MOST_CALLS) % 10_000_000;
-            pause = Duration::from_millis(fastrand::u64(100..1_000));
         }
     }
 }
@@ -171,5 +174,6 @@ impl Soaked {
 }
 
 const SAMPLED: Duration = Duration::from_secs(10);
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Percent in eight hours.
 const MOST_GROWTH: f64 = 1.0;

@@ -65,10 +65,10 @@ impl Archive {
 
     /// The newest ladder of a Call-ID.
     pub(super) fn find(&self, call_id: &str) -> Option<Ladder> {
-        let blocks = self.blocks.iter().rev();
-        blocks.flat_map(|block| block.ladders.iter().rev().map(move |packed| (block, packed))).find_map(
-            |(block, packed)| (&block.text[packed.call_id.clone()] == call_id.as_bytes()).then(|| block.unpack(packed)),
-        )
+        let ladders =
+            self.blocks.iter().rev().flat_map(|block| block.ladders.iter().rev().map(move |packed| (block, packed)));
+        let mut named = ladders.filter(|(block, packed)| block.text(&packed.call_id) == call_id.as_bytes());
+        named.next().map(|(block, packed)| block.unpack(packed))
     }
 
     /// The newest of all, and its number.
@@ -131,12 +131,17 @@ impl Block {
         before..self.text.len()
     }
 
+    fn text(&self, place: &Range<usize>) -> &[u8] {
+        self.text.get(place.clone()).unwrap_or_default()
+    }
+
     fn unpack(&self, packed: &Packed) -> Ladder {
-        let mut rungs = self.rungs[packed.rungs.clone()].iter().map(|rung| Rung {
+        let kept = self.rungs.get(packed.rungs.clone()).unwrap_or_default();
+        let mut rungs = kept.iter().map(|rung| Rung {
             at: rung.at,
             direction: rung.direction,
             flow: rung.flow,
-            bytes: Bytes::copy_from_slice(&self.text[rung.bytes.clone()]),
+            bytes: Bytes::copy_from_slice(self.text(&rung.bytes)),
             size: rung.size,
         });
         let first: Vec<_> = rungs.by_ref().take(packed.first).collect();
