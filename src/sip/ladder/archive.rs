@@ -77,10 +77,14 @@ impl Archive {
         block.ladders.last().map(|packed| (packed.number, block.unpack(packed)))
     }
 
+    /// Gives the memory of the oldest block back; whether there was one.
+    pub(super) fn shrink(&mut self) -> bool {
+        self.blocks.pop_front().is_some()
+    }
+
     /// Bytes that it holds, used or not.
-    #[cfg(test)]
     pub(super) fn cost(&self) -> usize {
-        self.blocks.iter().map(Block::cost).sum()
+        self.blocks.len() * BLOCK
     }
 }
 
@@ -149,13 +153,6 @@ impl Block {
         let cost = first.iter().chain(&last).map(Rung::cost).sum();
         Ladder { started: packed.started, first, last, left_out: packed.left_out, cost }
     }
-
-    #[cfg(test)]
-    fn cost(&self) -> usize {
-        self.ladders.capacity() * size_of::<Packed>()
-            + self.rungs.capacity() * size_of::<PackedRung>()
-            + self.text.capacity()
-    }
 }
 
 /// Bytes of messages in a block: the longest ladder fits into an empty one.
@@ -176,6 +173,14 @@ mod tests {
     fn flow() -> Flow {
         let [local, remote] = ["192.0.2.1:5060", "192.0.2.2:5060"].map(|address| address.parse().unwrap());
         Flow { transport: Transport::Udp, socket: 0, connection: 0, local, remote }
+    }
+
+    impl Block {
+        fn held(&self) -> usize {
+            self.ladders.capacity() * size_of::<Packed>()
+                + self.rungs.capacity() * size_of::<PackedRung>()
+                + self.text.capacity()
+        }
     }
 
     fn ladder(messages: usize, length: usize) -> Ladder {
@@ -215,7 +220,8 @@ mod tests {
                 _ => ladder(1, 1),
             };
             archive.push(number, &number.to_string(), &ladder);
-            assert!(archive.cost() <= 3 * BLOCK, "{number}");
+            let held: usize = archive.blocks.iter().map(Block::held).sum();
+            assert!(held == archive.cost() && held <= 3 * BLOCK, "{number}");
             assert_eq!(archive.latest().unwrap().0, number);
         }
         assert!(archive.find("1999").is_some() && archive.find("1990").is_some());
@@ -225,5 +231,7 @@ mod tests {
             archive.push(number, &number.to_string(), &ladder(7, 500));
             assert!(archive.blocks.iter().all(|block| blocks.contains(&block.text.as_ptr())), "the same memory again");
         }
+        assert_eq!([(); 4].map(|()| archive.shrink()), [true, true, true, false]);
+        assert_eq!((archive.cost(), archive.latest().is_none()), (0, true));
     }
 }

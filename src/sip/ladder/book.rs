@@ -1,5 +1,5 @@
-//! All ladders of an endpoint by Call-ID, bounded in bytes. Refused INVITEs, calls that live and calls that are over have a share
-//! each: a flood of refusals pushes out other refusals, and no call; many calls at once push out none of those before them.
+//! All ladders of an endpoint by Call-ID, bounded in bytes. Refused INVITEs have their own share: a flood of them pushes out other
+//! refusals, and no call. Calls that are over go before those that live.
 
 use super::archive::Archive;
 use super::{Direction, Ladder};
@@ -143,10 +143,6 @@ impl Ladders {
             let Some(oldest) = self.refused.oldest() else { break };
             self.take(&oldest);
         }
-        while self.live.cost > LIVE {
-            let Some(oldest) = self.live.oldest() else { break };
-            self.take(&oldest);
-        }
         while let Some(oldest) = self.ending.oldest() {
             let due = self.all.get(&oldest).is_none_or(|entry| now.at.saturating_duration_since(entry.since) >= LATE);
             if !due && self.ending.cost <= ENDING {
@@ -154,6 +150,13 @@ impl Ladders {
             }
             let Some((call_id, entry)) = self.take(&oldest) else { break };
             self.over.push(entry.number, &call_id, &entry.ladder);
+        }
+        while self.live.cost + self.ending.cost + self.over.cost() > CALLS {
+            if self.over.shrink() {
+                continue;
+            }
+            let Some(oldest) = self.ending.oldest().or_else(|| self.live.oldest()) else { break };
+            self.take(&oldest);
         }
     }
 }
@@ -183,11 +186,11 @@ fn call_id(bytes: &[u8]) -> Option<&str> {
     None
 }
 
-/// Bytes for the ladders of calls that live: some four thousand of a plain call's.
-const LIVE: usize = 16 << 20;
-/// Bytes for those of calls that have just ended.
-const ENDING: usize = 4 << 20;
-/// Bytes for those of calls that are over: some three thousand of a plain call's.
+/// Bytes for the ladders of calls: some three and a half thousand of a plain call's.
+const CALLS: usize = 16 << 20;
+/// Of these at most for calls that have just ended.
+const ENDING: usize = 2 << 20;
+/// And for those that are over. What is left is for some hundreds of live calls; more of them take from those that are over.
 const OVER: usize = 12 << 20;
 /// As long as a BYE is sent again, and its answer may come (RFC 3261 17.1.2.2, timer F), and a second.
 const LATE: Duration = Duration::from_secs(33);
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_live_and_calls_that_are_over_push_out_their_own_kind_only() {
+    fn calls_that_are_over_go_before_those_that_live_and_all_are_bounded() {
         let mut ladders = Ladders::default();
         let now = clock::now();
         for number in 0..3_000 {
@@ -293,11 +296,12 @@ mod tests {
         }
         assert!(balanced(&ladders));
         assert_eq!(kept(&ladders, "call-0"), None);
-        assert_eq!(kept(&ladders, "call-2600"), Some(4), "those that live take nothing from those that are over");
+        assert_eq!(kept(&ladders, "call-2600"), None);
     }
 
     fn bounded(ladders: &Ladders) -> bool {
-        ladders.live.cost <= LIVE && ladders.ending.cost <= ENDING && ladders.over.cost() <= OVER
+        let calls = ladders.live.cost + ladders.ending.cost + ladders.over.cost();
+        calls <= CALLS && ladders.ending.cost <= ENDING && ladders.over.cost() <= OVER
     }
 
     #[test]
