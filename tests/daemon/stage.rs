@@ -2,6 +2,7 @@
 
 use super::gateway::{DEADLINE, Gateway};
 use parking_lot::Mutex;
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) struct Stage {
     pub(crate) dir: TempDir,
     events: Arc<Mutex<Vec<SandboxEvent>>>,
     pub(crate) rtp: (u16, u16),
+    _range: UdpSocket,
     _stop: DropGuard,
 }
 
@@ -46,7 +48,8 @@ impl Stage {
                 kept.lock().push(event);
             }
         });
-        Self { sandbox, dir: tempfile::tempdir().unwrap(), events, rtp: free_range(), _stop: stop.drop_guard() }
+        let (range, rtp) = free_range();
+        Self { sandbox, dir: tempfile::tempdir().unwrap(), events, rtp, _range: range, _stop: stop.drop_guard() }
     }
 
     /// Writes the configuration, `changes` laid over it, and runs the gateway.
@@ -119,12 +122,15 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
 }
 
 /// Room for 100 calls where nobody is now, below the ports that the system and default configurations use.
-fn free_range() -> (u16, u16) {
+/// A hundred pairs for this stage alone, and the socket that keeps other stages off them as long as it lives: captures
+/// and counts of packets are by port, so that two gateways in one range would be taken for one.
+fn free_range() -> (UdpSocket, (u16, u16)) {
     loop {
-        let first = 10_000 + 2 * fastrand::u16(..4_900);
-        let last = first + 199;
-        if (first..=last).all(|port| std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
-            return (first, last);
+        let guard = 10_000 + 202 * fastrand::u16(..48);
+        let (first, last) = (guard + 2, guard + 201);
+        let Ok(kept) = UdpSocket::bind(("127.0.0.1", guard)) else { continue };
+        if (first..=last).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
+            return (kept, (first, last));
         }
     }
 }
